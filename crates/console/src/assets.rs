@@ -1,0 +1,32 @@
+//! The files under `/static/`, the same for everyone.
+
+const SVG: &str = "image/svg+xml";
+
+/// A person without a picture, drawn at the size that a link asks for.
+macro_rules! avatar {
+    ($size:literal) => {
+        concat!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 48 48\" width=\"",
+            $size,
+            "\" height=\"",
+            $size,
+            "\"><rect width=\"48\" height=\"48\" rx=\"24\" fill=\"#0d5e52\"/><g fill=\"#f3f1eb\">",
+            "<circle cx=\"24\" cy=\"18.5\" r=\"8\"/><path d=\"M9.5 40a14.5 11.5 0 0 1 29 0 24 24 0 0 1-29 0z\"/></g></svg>\n"
+        )
+    };
+}
+
+/// A file under `/static/`: its content type and text.
+pub fn static_file(name: &str) -> Option<(&'static str, &'static str)> {
+    Some(match name {
+        "portcullis.css" => ("text/css;charset=UTF-8", include_str!("../assets/portcullis.css")),
+        "portcullis.js" => ("text/javascript;charset=UTF-8", include_str!("../assets/portcullis.js")),
+        "portcullis.svg" => (SVG, include_str!("../assets/portcullis.svg")),
+        "favicon.svg" => (SVG, include_str!("../assets/favicon.svg")),
+        "avatar-16.svg" => (SVG, avatar!("16")),
+        "avatar-24.svg" => (SVG, avatar!("24")),
+        "avatar-32.svg" => (SVG, avatar!("32")),
+        "avatar-48.svg" => (SVG, avatar!("48")),
+        _ => return None,
+    })
+}

@@ -1,0 +1,87 @@
+//! What stands around every page: the site's name, who is signed in, where one is, and the emulator's warning.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use askama::Template;
+use portcullis_authz::Operation;
+use portcullis_guard::{Ctx, OpMode, Reply};
+use portcullis_model::Problem;
+
+static EMULATOR: AtomicBool = AtomicBool::new(false);
+
+/// Says, once at start, whether the emulator's controls are on; every page then warns of them.
+pub fn set_emulator(on: bool) {
+    EMULATOR.store(on, Ordering::Relaxed);
+}
+
+/// Where in the menu a page is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Section {
+    Account,
+    ApiTokens,
+    Sessions,
+    Elsewhere,
+}
+
+/// Who is signed in, as the head of the page shows it.
+pub(crate) struct Person {
+    pub name: String,
+    pub sign_out_token: String,
+}
+
+pub(crate) struct Frame {
+    pub site: String,
+    pub person: Option<Person>,
+    pub section: Section,
+    pub emulator: bool,
+    pub version: &'static str,
+}
+
+impl Frame {
+    pub(crate) fn of<O: Operation>(cx: &Ctx<O>, section: Section) -> Self
+    where
+        O::Mode: OpMode,
+    {
+        let caller = cx.caller();
+        let (site, name) = cx.view().with(|snapshot| {
+            let person = caller.user().and_then(|user| snapshot.person(user));
+            (snapshot.settings.site_name.clone(), person.map(|person| person.display_name.clone()))
+        });
+        let person = name
+            .filter(|_| caller.session().is_some())
+            .map(|name| Person { name, sign_out_token: caller.form_token("consoleLogout") });
+        Self { site: named(site), person, section, ..Self::without_caller() }
+    }
+
+    /// For pages that are made outside an operation.
+    pub(crate) fn without_caller() -> Self {
+        Self {
+            site: named(String::new()),
+            person: None,
+            section: Section::Elsewhere,
+            emulator: EMULATOR.load(Ordering::Relaxed),
+            version: env!("CARGO_PKG_VERSION"),
+        }
+    }
+}
+
+fn named(site: String) -> String {
+    if site.trim().is_empty() { "Portcullis".to_owned() } else { site }
+}
+
+/// 200 with the page.
+pub(crate) fn page(template: &impl Template) -> Result<Reply, Problem> {
+    template.render().map(Reply::html).map_err(Problem::bug)
+}
+
+/// The sentence that a page shows after a redirect. The address holds a word, never the sentence: nobody else's text gets in.
+pub(crate) fn notice(word: Option<&str>) -> &'static str {
+    match word {
+        Some("token-revoked") => "The token is revoked. Programs that used it are refused from now on.",
+        Some("tokens-revoked") => "All your API tokens are revoked. Programs that used them are refused from now on.",
+        Some("session-ended") => "That session is signed out.",
+        Some("others-ended") => "All your other sessions are signed out.",
+        Some("signed-out") => "You are signed out.",
+        _ => "",
+    }
+}

@@ -1,0 +1,823 @@
+//! One request from head to answer, in the order that Jira's own edge checks things: method and path, media type, credential,
+//! cross-site rules, body, operation.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Mutex;
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http_body_util::Full;
+use portcullis_authz::{Area, Locate, Row};
+use portcullis_guard::{Body, Caller, Guard, Handlers, Input, Reply, ReplyBody, RequestHead, Stop};
+use portcullis_model::{Problem, Surface};
+use serde_json::{Value as Json, json};
+
+use crate::body::{self, BadBody};
+use crate::config::Config;
+use crate::emulator::{Fault, FaultKind, Faults};
+use crate::errors::{self, Shape};
+use crate::head;
+use crate::metrics::Metrics;
+use crate::openapi;
+use crate::routes::{Found, Routes, normalise};
+
+/// A request as hyper, or a test, hands it over.
+pub type Request<B> = http::Request<B>;
+/// The answer.
+pub type Response = http::Response<Full<Bytes>>;
+
+/// The cookie that carries a browser session.
+pub const SESSION_COOKIE: &str = portcullis_console::SESSION_COOKIE;
+
+const GONE_SEARCH: &str = "The requested API has been removed. Please migrate to the /rest/api/3/search/jql API. A full migration guideline is available at https://developer.atlassian.com/changelog/#CHANGE-2046";
+
+/// The edge: route table, handlers, guard.
+pub struct Gateway {
+    guard: Guard,
+    handlers: Handlers,
+    routes: Routes,
+    config: Config,
+    metrics: Metrics,
+    faults: Faults,
+    rates: Mutex<HashMap<String, (u64, u32)>>,
+    started: Instant,
+}
+
+/// What is known of a request while it is answered; feeds the headers and the log line.
+struct Trail {
+    request_id: String,
+    method: http::Method,
+    path: String,
+    accept: Option<String>,
+    operation: &'static str,
+    access: &'static str,
+    account_id: Option<String>,
+    failed_login: bool,
+    decision: Option<String>,
+    reason: &'static str,
+    surface: Surface,
+    remaining: Option<(u32, u32)>,
+}
+
+impl Gateway {
+    /// Puts the edge together.
+    pub fn new(guard: Guard, handlers: Handlers, config: Config) -> Self {
+        Self {
+            guard,
+            handlers,
+            routes: Routes::build(),
+            config,
+            metrics: Metrics::default(),
+            faults: Faults::default(),
+            rates: Mutex::new(HashMap::new()),
+            started: Instant::now(),
+        }
+    }
+
+    /// The bounds and addresses in force.
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// The guard behind it.
+    pub fn guard(&self) -> &Guard {
+        &self.guard
+    }
+
+    /// Which rows have a handler, by number.
+    pub fn built(&self) -> Vec<u16> {
+        self.handlers.numbers().collect()
+    }
+
+    /// Runs an operation as the operator at the command line, through the same handlers and into the same audit log.
+    ///
+    /// # Errors
+    /// Status and text, as the operation would answer over HTTP.
+    pub async fn operate(
+        &self,
+        operator: &str,
+        method: &http::Method,
+        path_and_query: &str,
+        body: Option<Json>,
+    ) -> Result<Reply, (u16, String)> {
+        let (path, query) = path_and_query.split_once('?').unwrap_or((path_and_query, ""));
+        let found = normalise(path).map(|path| self.routes.find(method, &path));
+        let Some(Found::Row(row, params, version)) = found else {
+            return Err((404, format!("No operation {method} {path}.")));
+        };
+        let caller = self.guard.operator(operator);
+        let request_id = caller.request_id().to_owned();
+        let body = body.map_or(Body::Empty, Body::Json);
+        let input = Input::new(params, head::pairs(query), body, version, self.config.base_url.clone());
+        let result = match self.handlers.of(row) {
+            Some(handler) => handler(self.guard.clone(), caller, input).await,
+            None => self.guard.run_unbuilt(row, &caller, &input).await,
+        };
+        result.map_err(|stop| {
+            let shape = match stop {
+                Stop::Refused(refusal) => {
+                    errors::refusal(&refusal, Surface::Management, None, &self.config.base_url, true)
+                }
+                Stop::Problem(problem) => {
+                    if let Some(cause) = &problem.cause {
+                        log_cause(&request_id, row.id, cause.as_ref());
+                    }
+                    errors::problem(&problem, path, &request_id)
+                }
+            };
+            (shape.status, shape.text)
+        })
+    }
+
+    /// Answers one request.
+    pub async fn handle<B>(&self, request: Request<B>, address: Option<IpAddr>) -> Response
+    where
+        B: http_body::Body<Data = Bytes> + Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let started = Instant::now();
+        let mut trail = Trail {
+            request_id: self.guard.fresh_id(),
+            method: request.method().clone(),
+            path: request.uri().path().to_owned(),
+            accept: head::text(request.headers(), "accept").map(str::to_owned),
+            operation: "none",
+            access: "anonymous",
+            account_id: None,
+            failed_login: false,
+            decision: None,
+            reason: "",
+            surface: Surface::Site,
+            remaining: None,
+        };
+        let range = head::text(request.headers(), "range").map(str::to_owned);
+        let answered =
+            tokio::time::timeout(self.config.request_timeout, self.answer(request, address, &mut trail)).await;
+        let mut response = match answered {
+            Ok(Ok(reply)) => self.reply(reply, range.as_deref()),
+            Ok(Err(shape)) => shaped(shape),
+            Err(_) => shaped(errors::messages(503, &["The request took too long and was stopped.".to_owned()], &[])),
+        };
+        if trail.method == http::Method::HEAD {
+            *response.body_mut() = Full::default();
+        }
+        self.headers(&mut response, &trail);
+        let took_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.metrics.observe(trail.operation, response.status().as_u16(), took_us);
+        tracing::info!(
+            target: "request",
+            request_id = %trail.request_id,
+            method = %trail.method,
+            operation = trail.operation,
+            access_kind = trail.access,
+            status = response.status().as_u16(),
+            reason = trail.reason,
+            took_us,
+        );
+        response
+    }
+
+    async fn answer<B>(&self, request: Request<B>, address: Option<IpAddr>, trail: &mut Trail) -> Result<Reply, Shape>
+    where
+        B: http_body::Body<Data = Bytes> + Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let (parts, raw_body) = request.into_parts();
+        let head_bytes: usize = parts.headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+        if head_bytes + parts.uri.path().len() > self.config.head_bytes_max {
+            let detail = format!("The headers are larger than {} bytes.", self.config.head_bytes_max);
+            return Err(errors::problem_document(431, "Request Header Fields Too Large", &detail, &trail.path));
+        }
+        let bad_request = |detail: &str| errors::problem_document(400, "Bad Request", detail, &trail.path);
+        let Some(full_path) = normalise(parts.uri.path()) else {
+            return Err(bad_request("The request URI is improperly formed."));
+        };
+        match parts.method.as_str() {
+            "GET" | "POST" | "PUT" | "DELETE" | "HEAD" | "OPTIONS" => {}
+            "TRACE" | "CONNECT" => {
+                return Err(self.other_methods(trail, &["GET", "POST", "PUT", "DELETE", "HEAD", "OPTIONS"]));
+            }
+            other => return Err(bad_request(&format!("Method '{other}' is not supported."))),
+        }
+        let (surface, path, base_url) = self.surface_of(full_path)?;
+        trail.surface = surface;
+        let query = head::pairs(parts.uri.query().unwrap_or_default());
+        let headers = &parts.headers;
+        if parts.method == http::Method::OPTIONS && surface == Surface::Gateway {
+            return Ok(preflight());
+        }
+        if let Some(rest) = path.strip_prefix("/rest/api/")
+            && matches!(rest, "2/search" | "3/search" | "latest/search")
+            && matches!(parts.method, http::Method::GET | http::Method::POST | http::Method::HEAD)
+        {
+            return Err(errors::messages(410, &[GONE_SEARCH.to_owned()], &[]));
+        }
+        let (row, params, version) = match self.routes.find(&parts.method, &path) {
+            Found::Row(row, params, version) => (row, params, version),
+            Found::OtherMethods(methods) if parts.method == http::Method::OPTIONS => {
+                return Ok(Reply::empty(200).with_header("allow", methods.join(", ")));
+            }
+            Found::OtherMethods(methods) => return Err(self.other_methods(trail, &methods)),
+            Found::Nothing => return Err(self.unknown_path(trail, headers, address, &base_url).await),
+        };
+        if row.path.starts_with("/_emulator") && self.config.emulator.is_none() {
+            return Err(self.unknown_path(trail, headers, address, &base_url).await);
+        }
+        trail.operation = row.id;
+        if row.area == Area::Console {
+            trail.surface = Surface::Console;
+        } else if row.area == Area::Management {
+            trail.surface = Surface::Management;
+        }
+        let media = media_type(headers);
+        let announces_body = announces_body(headers);
+        let body_kind = body_kind(row, media.as_deref(), announces_body, trail)?;
+        if row.area == Area::Console && row.method != portcullis_authz::Method::Get && self.from_another_site(headers) {
+            return Err(from_elsewhere(&trail.request_id));
+        }
+        let caller = self.authenticate(row, headers, address, trail, &base_url).await?;
+        if let Some(kind) = self.faults.meet(row.id, &trail.path).filter(|_| row.area != Area::Operations) {
+            self.suffer(kind).await?;
+        }
+        self.rate(&caller, trail)?;
+        if matches!(body_kind, BodyKind::Multipart) && !is_no_check(headers) {
+            return Err(Shape {
+                status: 403,
+                content_type: "text/plain",
+                text: "XSRF check failed".to_owned(),
+                headers: Vec::new(),
+            });
+        }
+        let body = self.body(raw_body, body_kind, headers).await?;
+        check_conversions(&query, &trail.path)?;
+        check_located_body(row, &body)?;
+        if row.area == Area::Console && !matches!(row.method, portcullis_authz::Method::Get) && row.open.is_none() {
+            check_form_token(&caller, row, &body)?;
+        }
+        let input = Input::new(params, query, body, version, base_url.clone());
+        if let Some(reply) = self.own(row, &caller, &input).await? {
+            return Ok(reply);
+        }
+        let result = match self.handlers.of(row) {
+            Some(handler) => handler(self.guard.clone(), caller, input).await,
+            None => self.guard.run_unbuilt(row, &caller, &input).await,
+        };
+        result.map_err(|stop| self.stopped(stop, trail, &base_url))
+    }
+
+    /// The surface a path belongs to, the path on it, and where its links start.
+    fn surface_of(&self, full_path: String) -> Result<(Surface, String, String), Shape> {
+        let Some(rest) = full_path.strip_prefix("/ex/jira/") else {
+            return Ok((Surface::Site, full_path, self.config.base_url.clone()));
+        };
+        let (cloud_id, path) = rest.split_once('/').unwrap_or((rest, ""));
+        let (_, own) = self.guard.site();
+        // Only the REST API is behind the gateway: pages and management are the site's own.
+        if cloud_id != own || !path.starts_with("rest/") {
+            return Err(errors::problem_document(404, "Not Found", "No such site or path.", &full_path));
+        }
+        let base_url = format!("{}/ex/jira/{cloud_id}", self.config.base_url);
+        Ok((Surface::Gateway, format!("/{path}"), base_url))
+    }
+
+    fn other_methods(&self, trail: &Trail, methods: &[&'static str]) -> Shape {
+        let detail = format!("Method '{}' is not supported.", trail.method);
+        let mut out = errors::problem_document(405, "Method Not Allowed", &detail, &trail.path);
+        out.headers.push(("allow", methods.join(", ")));
+        out
+    }
+
+    /// An unknown path: the gate for nobody, 404 for everyone else.
+    async fn unknown_path(
+        &self,
+        trail: &mut Trail,
+        headers: &HeaderMap,
+        address: Option<IpAddr>,
+        base_url: &str,
+    ) -> Shape {
+        let own_account = portcullis_authz::op::ROWS.iter().find(|row| row.id == "portcullisCurrentSession");
+        if let (true, Some(row)) = (trail.path.starts_with("/rest/"), own_account)
+            && let Ok(caller) = self.authenticate(row, headers, address, trail, base_url).await
+            && caller.user().is_none()
+        {
+            return errors::gate(trail.accept.as_deref(), base_url);
+        }
+        let detail = format!("No endpoint {} {}.", trail.method, trail.path);
+        errors::problem_document(404, "Not Found", &detail, &trail.path)
+    }
+
+    fn own_origin(&self, headers: &HeaderMap) -> String {
+        let scheme = self.config.base_url.split("://").next().unwrap_or("http");
+        format!("{scheme}://{}", head::text(headers, "host").unwrap_or_default())
+    }
+
+    /// Whether the browser says that a page of another site made the request. Signing in has no session yet whose form token
+    /// could prove the page, and must not be done for somebody by a foreign page; a program that sends neither header carries
+    /// nobody else's cookies.
+    fn from_another_site(&self, headers: &HeaderMap) -> bool {
+        let foreign_site = headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none");
+        let foreign_origin = headers.get("origin").is_some_and(|origin| *origin != *self.own_origin(headers));
+        foreign_site || foreign_origin
+    }
+
+    async fn authenticate(
+        &self,
+        row: &'static Row,
+        headers: &HeaderMap,
+        address: Option<IpAddr>,
+        trail: &mut Trail,
+        base_url: &str,
+    ) -> Result<Caller, Shape> {
+        let twice =
+            || errors::messages(400, &["A header that proves who you are may stand only once.".to_owned()], &[]);
+        let authorization = head::single(headers, "authorization").map_err(|()| twice())?;
+        let own_origin = self.own_origin(headers);
+        let request_head = RequestHead {
+            surface: trail.surface,
+            authorization,
+            session_cookie: head::cookie(headers, SESSION_COOKIE),
+            origin: head::text(headers, "origin"),
+            sec_fetch_site: head::text(headers, "sec-fetch-site"),
+            own_origin: &own_origin,
+            address,
+            request_id: &trail.request_id,
+            user_agent: head::text(headers, "user-agent").unwrap_or_default(),
+        };
+        match self.guard.authenticate(row, &request_head).await {
+            Ok(caller) => {
+                trail.access = caller.access().word();
+                trail.account_id = caller.account_id().map(str::to_owned);
+                trail.failed_login = caller.failed_login();
+                Ok(caller)
+            }
+            Err(stop) => Err(self.stopped(stop, trail, base_url)),
+        }
+    }
+
+    fn stopped(&self, stop: Stop, trail: &mut Trail, base_url: &str) -> Shape {
+        match stop {
+            Stop::Refused(refusal) => {
+                trail.decision = Some(refusal.decision.clone());
+                trail.reason = refusal.reason.map_or("", |reason| reason.word());
+                trail.failed_login |= refusal.failed_login;
+                if refusal.row.area == Area::Console {
+                    return console_refusal(&refusal, trail);
+                }
+                let strict = !self.guard.failed_basic_is_anonymous();
+                errors::refusal(&refusal, trail.surface, trail.accept.as_deref(), base_url, strict)
+            }
+            Stop::Problem(problem) => {
+                if let Some(cause) = &problem.cause {
+                    log_cause(&trail.request_id, trail.operation, cause.as_ref());
+                }
+                if trail.surface == Surface::Console {
+                    return console_problem(&problem, trail);
+                }
+                errors::problem(&problem, &trail.path, &trail.request_id)
+            }
+        }
+    }
+
+    async fn suffer(&self, kind: FaultKind) -> Result<(), Shape> {
+        let injected = |status, words: &str| errors::messages(status, &[words.to_owned()], &[]);
+        match kind {
+            FaultKind::Slow => {
+                tokio::time::sleep(Duration::from_secs(1)).await;
+                Ok(())
+            }
+            FaultKind::Error => Err(injected(500, "Injected fault.")),
+            FaultKind::Unavailable => {
+                let mut out = injected(503, "Injected fault.");
+                out.headers.push(("retry-after", "1".to_owned()));
+                Err(out)
+            }
+            FaultKind::RateLimit => Err(rate_limited(0, 1)),
+        }
+    }
+
+    /// Counts the caller's requests in this second.
+    fn rate(&self, caller: &Caller, trail: &mut Trail) -> Result<(), Shape> {
+        const ACCOUNTS_MAX: usize = 100_000;
+        let limit = self.config.account_requests_per_s_max;
+        let Some(account_id) = caller.account_id() else { return Ok(()) };
+        let second = self.started.elapsed().as_secs();
+        let Ok(mut rates) = self.rates.lock() else { return Ok(()) };
+        if rates.len() >= ACCOUNTS_MAX {
+            rates.retain(|_, (at, _)| *at == second);
+        }
+        let entry = match rates.get_mut(account_id) {
+            Some(entry) => entry,
+            None => rates.entry(account_id.to_owned()).or_insert((second, 0)),
+        };
+        if entry.0 != second {
+            *entry = (second, 0);
+        }
+        entry.1 = entry.1.saturating_add(1);
+        let used = entry.1;
+        trail.remaining = Some((limit.saturating_sub(used), limit));
+        if used > limit { Err(rate_limited(limit, 1)) } else { Ok(()) }
+    }
+
+    async fn body<B>(&self, raw: B, kind: BodyKind, headers: &HeaderMap) -> Result<Body, Shape>
+    where
+        B: http_body::Body<Data = Bytes> + Send,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let bytes_max = match kind {
+            BodyKind::Multipart => self.config.upload_bytes_max,
+            BodyKind::None | BodyKind::Json | BodyKind::Form => self.config.body_bytes_max,
+        };
+        let declared = head::text(headers, "content-length").and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
+        let too_large = || errors::messages(413, &[format!("The body is larger than {bytes_max} bytes.")], &[]);
+        if declared > u64::try_from(bytes_max).unwrap_or(u64::MAX) {
+            return Err(too_large());
+        }
+        let parsed = match body::read(raw, bytes_max, self.config.body_timeout).await {
+            Ok(bytes) if bytes.is_empty() => Ok(Body::Empty),
+            Ok(bytes) => match kind {
+                BodyKind::None => Ok(Body::Empty),
+                BodyKind::Json => body::json(&bytes),
+                BodyKind::Form => body::form(&bytes),
+                BodyKind::Multipart => {
+                    body::multipart(bytes, head::text(headers, "content-type").unwrap_or_default()).await
+                }
+            },
+            Err(bad) => Err(bad),
+        };
+        parsed.map_err(|bad| match bad {
+            BadBody::TooLarge => too_large(),
+            BadBody::Interrupted => errors::messages(408, &["The body did not arrive in time.".to_owned()], &[]),
+            BadBody::Unreadable(words) => errors::unreadable(&words),
+        })
+    }
+
+    /// Operations of the edge itself, which need nothing from the database.
+    async fn own(&self, row: &'static Row, caller: &Caller, input: &Input) -> Result<Option<Reply>, Shape> {
+        let text = |content_type, text: String| Reply {
+            status: 200,
+            headers: Vec::new(),
+            body: ReplyBody::Text(content_type, text),
+        };
+        let problem = |problem: Problem| errors::problem(&problem, row.path, caller.request_id());
+        Ok(Some(match row.id {
+            "portcullisHealth" => text("text/plain;charset=UTF-8", "ok\n".to_owned()),
+            "portcullisReady" => match self.guard.ready().await {
+                Ok(()) => text("text/plain;charset=UTF-8", "ready\n".to_owned()),
+                Err(error) => {
+                    log_cause(caller.request_id(), row.id, &error);
+                    return Err(errors::messages(503, &["The database does not answer.".to_owned()], &[]));
+                }
+            },
+            "portcullisMetrics" => text("text/plain; version=0.0.4;charset=UTF-8", self.metrics.page(&self.guard)),
+            "portcullisTenantInfo" => Reply::json(json!({"cloudId": self.guard.site().1})),
+            "manageOpenApi" => Reply::json(openapi::document(&self.config.base_url)),
+            "consoleStatic" => match portcullis_console::static_file(input.param("file")) {
+                Some((content_type, content)) => {
+                    text(content_type, content.to_owned()).with_header("cache-control", "public, max-age=3600")
+                }
+                None => return Err(errors::messages(404, &["No such file.".to_owned()], &[])),
+            },
+            "portcullisGetClock" | "portcullisSetClock" | "portcullisInjectFault" | "portcullisReset" => {
+                self.emulator(row, input).map_err(problem)?
+            }
+            _ => return Ok(None),
+        }))
+    }
+
+    fn emulator(&self, row: &Row, input: &Input) -> Result<Reply, Problem> {
+        let Some(clock) = &self.config.emulator else {
+            return Err(Problem::not_found("The emulator controls are off."));
+        };
+        match row.id {
+            "portcullisSetClock" => {
+                let advance_ms = input.json().get("advance_ms").and_then(Json::as_i64).filter(|ms| *ms >= 0);
+                let Some(advance_ms) = advance_ms else {
+                    return Err(Problem::field("advance_ms", "Give a whole number of milliseconds, 0 or more."));
+                };
+                clock.advance_ms(advance_ms);
+            }
+            "portcullisInjectFault" => {
+                let fault: Fault = input.parse()?;
+                if fault.count == 0 || !self.faults.add(fault) {
+                    return Err(Problem::invalid("`count` is 1 or more, and at most 100 faults wait at once."));
+                }
+                return Ok(Reply::no_content());
+            }
+            "portcullisReset" => {
+                clock.reset();
+                self.faults.clear();
+                self.guard.reset_throttle();
+            }
+            _ => {}
+        }
+        Ok(Reply::json(json!({"now_ms": self.guard.now().0, "offset_ms": clock.offset_ms()})))
+    }
+
+    fn reply(&self, reply: Reply, range: Option<&str>) -> Response {
+        let mut headers: Vec<(&'static str, String)> = reply.headers;
+        let (content_type, content): (String, Bytes) = match reply.body {
+            ReplyBody::Empty => (String::new(), Bytes::new()),
+            ReplyBody::Json(json) => (errors::JSON.to_owned(), json.to_string().into()),
+            ReplyBody::Html(page) => {
+                headers.extend(page_headers());
+                ("text/html;charset=UTF-8".to_owned(), page.into())
+            }
+            ReplyBody::Text(content_type, text) => (content_type.to_owned(), text.into()),
+            ReplyBody::Bytes { content_type, file_name, content } => {
+                let name = percent_encoding::utf8_percent_encode(&file_name, percent_encoding::NON_ALPHANUMERIC);
+                headers.push(("content-disposition", format!("attachment; filename*=UTF-8''{name}")));
+                headers.push(("content-security-policy", "sandbox; default-src 'none'".to_owned()));
+                headers.push(("accept-ranges", "bytes".to_owned()));
+                return ranged(reply.status, content_type, content.into(), headers, range);
+            }
+        };
+        build(reply.status, &content_type, content, headers)
+    }
+
+    /// The headers that every answer carries.
+    fn headers(&self, response: &mut Response, trail: &Trail) {
+        let out = response.headers_mut();
+        let mut put = |name: &'static str, value: &str| {
+            if let Ok(value) = HeaderValue::from_str(value) {
+                out.insert(HeaderName::from_static(name), value);
+            }
+        };
+        put("atl-traceid", &trail.request_id);
+        put("atl-request-id", &as_uuid(&trail.request_id));
+        put("x-arequestid", &trail.request_id);
+        put("x-content-type-options", "nosniff");
+        put("x-xss-protection", "1; mode=block");
+        put("timing-allow-origin", "*");
+        put("vary", "Accept-Encoding");
+        if let Some(account_id) = &trail.account_id {
+            put("x-aaccountid", account_id);
+        }
+        if trail.failed_login {
+            put("x-seraph-loginreason", "AUTHENTICATED_FAILED");
+        }
+        if let Some(decision) = trail.decision.as_deref().filter(|decision| !decision.is_empty()) {
+            put("portcullis-decision", decision);
+        }
+        if let Some((left, limit)) = trail.remaining {
+            put("x-ratelimit-limit", &limit.to_string());
+            put("x-ratelimit-remaining", &left.to_string());
+            put("ratelimit-policy", &format!("\"jira-burst-based\";q={limit};w=1"));
+            if left.saturating_mul(5) < limit {
+                put("x-ratelimit-nearlimit", "true");
+            }
+        }
+        if trail.surface == Surface::Gateway {
+            put("access-control-allow-origin", "*");
+            put("access-control-expose-headers", "*");
+        }
+        if self.config.emulator.is_some() {
+            put("portcullis-emulator", "on");
+        }
+        if !out.contains_key(header::CACHE_CONTROL) {
+            out.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store, no-transform"));
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum BodyKind {
+    None,
+    Json,
+    Form,
+    Multipart,
+}
+
+fn media_type(headers: &HeaderMap) -> Option<String> {
+    let text = head::text(headers, "content-type")?;
+    Some(text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
+}
+
+fn announces_body(headers: &HeaderMap) -> bool {
+    headers.contains_key(header::TRANSFER_ENCODING)
+        || head::text(headers, "content-length").is_some_and(|length| length.trim() != "0")
+}
+
+/// Which body the operation takes; 415 for another. Checked before who is asking, as Jira does.
+fn body_kind(row: &Row, media: Option<&str>, announces_body: bool, trail: &Trail) -> Result<BodyKind, Shape> {
+    if row.method == portcullis_authz::Method::Get {
+        return Ok(BodyKind::None);
+    }
+    let takes = match (row.area, row.id) {
+        (_, "addAttachment") => BodyKind::Multipart,
+        (Area::Console, _) => BodyKind::Form,
+        _ => BodyKind::Json,
+    };
+    let expected = match takes {
+        BodyKind::Multipart => "multipart/form-data",
+        BodyKind::Form => "application/x-www-form-urlencoded",
+        BodyKind::Json | BodyKind::None => "application/json",
+    };
+    match media {
+        None if !announces_body => Ok(BodyKind::None),
+        Some(media) if media == expected => Ok(takes),
+        // A client that sends a type out of habit with an empty body means no body.
+        Some(_) if !announces_body => Ok(BodyKind::None),
+        other => {
+            let named = other.unwrap_or("null");
+            let detail = format!("Content-Type '{named}' is not supported.");
+            let mut out = errors::problem_document(415, "Unsupported Media Type", &detail, &trail.path);
+            out.headers.push(("accept", expected.to_owned()));
+            Err(out)
+        }
+    }
+}
+
+/// `X-Atlassian-Token: no-check`; one client leaves the hyphen out.
+fn is_no_check(headers: &HeaderMap) -> bool {
+    head::text(headers, "x-atlassian-token").is_some_and(|text| matches!(text, "no-check" | "nocheck"))
+}
+
+/// Parameters are bound before permissions, so that the answer is the same for what is seen and unseen.
+fn check_conversions(query: &[(String, String)], path: &str) -> Result<(), Shape> {
+    for (name, value) in query {
+        if matches!(name.as_str(), "startAt" | "maxResults") && !value.is_empty() && value.parse::<i64>().is_err() {
+            let detail = format!("Failed to convert '{name}' with value: '{value}'");
+            return Err(errors::problem_document(400, "Bad Request", &detail, path));
+        }
+    }
+    Ok(())
+}
+
+/// Operations that name their target in the body need one that can be read.
+fn check_located_body(row: &Row, body: &Body) -> Result<(), Shape> {
+    let from_body = matches!(
+        row.locate,
+        Locate::BodyCreateIssue
+            | Locate::BodyCreateIssues
+            | Locate::BodyIssueLink
+            | Locate::BodyVersion
+            | Locate::BodyComponent
+    );
+    match body {
+        Body::Json(Json::Object(_)) => Ok(()),
+        Body::Empty if from_body => Err(errors::unreadable("No content to map to Object due to end of input")),
+        _ if from_body => {
+            Err(errors::unreadable("Invalid request payload. Refer to the REST API documentation and try again."))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A form of ours carries the token that ties it to the session and to what it does.
+fn check_form_token(caller: &Caller, row: &Row, body: &Body) -> Result<(), Shape> {
+    let presented = match body {
+        Body::Form(fields) => {
+            fields.iter().find(|(name, _)| name == "form_token").map_or("", |(_, value)| value.as_str())
+        }
+        Body::Empty | Body::Json(_) | Body::Multipart(_) => "",
+    };
+    if caller.session().is_none() || caller.form_token_matches(row.id, presented) {
+        return Ok(());
+    }
+    let page =
+        portcullis_console::error_page(403, "This form is out of date", "Go back, reload the page and try again.", "");
+    Err(Shape { status: 403, content_type: "text/html;charset=UTF-8", text: page, headers: page_headers() })
+}
+
+fn console_refusal(refusal: &portcullis_guard::Refusal, trail: &Trail) -> Shape {
+    use portcullis_guard::RefusalKind;
+    let (status, title, words) = match refusal.kind {
+        RefusalKind::Unauthenticated if trail.method == http::Method::GET => {
+            let back = percent_encoding::utf8_percent_encode(&trail.path, percent_encoding::NON_ALPHANUMERIC);
+            return Shape {
+                status: 303,
+                content_type: "text/html;charset=UTF-8",
+                text: String::new(),
+                headers: vec![("location", format!("/login?return_to={back}"))],
+            };
+        }
+        RefusalKind::Unauthenticated | RefusalKind::WrongCredential => {
+            (401, "Sign in first", "Your session has ended. Sign in and try again.")
+        }
+        RefusalKind::CrossSite => return from_elsewhere(&trail.request_id),
+        RefusalKind::TooMany { .. } => (429, "Too many attempts", "Wait a minute before you try again."),
+        RefusalKind::Hidden => (404, "Nothing here", "The page does not exist, or you may not see it."),
+        RefusalKind::Scope | RefusalKind::Forbidden => (403, "Not allowed", "You do not have permission to do this."),
+        RefusalKind::Unavailable => (503, "Try again", "The server cannot decide at the moment."),
+    };
+    page_shape(status, title, words, &trail.request_id)
+}
+
+fn from_elsewhere(request_id: &str) -> Shape {
+    let words = "The request did not come from a page of this site, so nothing was done.";
+    page_shape(403, "Not from this site", words, request_id)
+}
+
+fn console_problem(problem: &Problem, trail: &Trail) -> Shape {
+    let shape = errors::problem(problem, &trail.path, &trail.request_id);
+    let words =
+        problem.messages.first().or(problem.fields.first().map(|(_, words)| words)).cloned().unwrap_or_default();
+    page_shape(shape.status, "That did not work", &words, &trail.request_id)
+}
+
+fn page_shape(status: u16, title: &str, words: &str, request_id: &str) -> Shape {
+    let text = portcullis_console::error_page(status, title, words, request_id);
+    Shape { status, content_type: "text/html;charset=UTF-8", text, headers: page_headers() }
+}
+
+/// Pages run nothing from elsewhere and cannot be framed.
+fn page_headers() -> Vec<(&'static str, String)> {
+    let policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; form-action 'self'; \
+                  frame-ancestors 'none'; base-uri 'none'";
+    vec![
+        ("content-security-policy", policy.to_owned()),
+        ("x-frame-options", "DENY".to_owned()),
+        ("referrer-policy", "same-origin".to_owned()),
+        ("cross-origin-opener-policy", "same-origin".to_owned()),
+    ]
+}
+
+/// CORS at the gateway: any origin, never with cookies.
+fn preflight() -> Reply {
+    Reply::no_content()
+        .with_header("access-control-allow-methods", "GET, POST, PUT, DELETE")
+        .with_header("access-control-allow-headers", "Authorization, Content-Type, X-Atlassian-Token")
+        .with_header("access-control-max-age", "3600")
+}
+
+fn rate_limited(limit: u32, retry_after_s: u32) -> Shape {
+    let mut out = errors::messages(429, &["Rate limit exceeded".to_owned()], &[]);
+    out.headers.push(("retry-after", retry_after_s.to_string()));
+    out.headers.push(("x-ratelimit-limit", limit.to_string()));
+    out.headers.push(("x-ratelimit-remaining", "0".to_owned()));
+    out.headers.push(("ratelimit-reason", "jira-burst-based".to_owned()));
+    out
+}
+
+fn shaped(shape: Shape) -> Response {
+    build(shape.status, shape.content_type, shape.text.into(), shape.headers)
+}
+
+fn build(status: u16, content_type: &str, content: Bytes, headers: Vec<(&'static str, String)>) -> Response {
+    let mut response = http::Response::new(Full::new(content));
+    *response.status_mut() = http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
+    let out = response.headers_mut();
+    if let Ok(value) = HeaderValue::from_str(content_type)
+        && !content_type.is_empty()
+    {
+        out.insert(header::CONTENT_TYPE, value);
+    }
+    for (name, value) in headers {
+        if let Ok(value) = HeaderValue::from_str(&value) {
+            out.append(HeaderName::from_static(name), value);
+        }
+    }
+    response
+}
+
+/// One range of a download; anything else that is asked for gets the whole.
+fn ranged(
+    status: u16,
+    content_type: String,
+    content: Bytes,
+    mut headers: Vec<(&'static str, String)>,
+    range: Option<&str>,
+) -> Response {
+    let length = content.len();
+    let Some(spec) = range.and_then(|range| range.strip_prefix("bytes=")).filter(|spec| !spec.contains(',')) else {
+        return build(status, &content_type, content, headers);
+    };
+    let bounds = spec.split_once('-').and_then(|(from, to)| {
+        let (from, to) = match (from.trim(), to.trim()) {
+            ("", last) => (length.checked_sub(last.parse().ok()?).unwrap_or(0), length.checked_sub(1)?),
+            (from, "") => (from.parse().ok()?, length.checked_sub(1)?),
+            (from, to) => (from.parse().ok()?, to.parse::<usize>().ok()?.min(length.checked_sub(1)?)),
+        };
+        (from <= to && to < length).then_some((from, to))
+    });
+    match bounds {
+        Some((from, to)) => {
+            headers.push(("content-range", format!("bytes {from}-{to}/{length}")));
+            build(206, &content_type, content.slice(from..=to), headers)
+        }
+        None => {
+            headers.push(("content-range", format!("bytes */{length}")));
+            build(416, &content_type, Bytes::new(), headers)
+        }
+    }
+}
+
+/// 32 hexadecimal digits written as a UUID.
+fn as_uuid(id: &str) -> String {
+    let part = |from: usize, to: usize| id.get(from..to).unwrap_or_default();
+    format!("{}-{}-{}-{}-{}", part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32))
+}
+
+/// A failure's whole chain, once, for the operator.
+fn log_cause(request_id: &str, operation: &str, cause: &(dyn std::error::Error + 'static)) {
+    let mut chain = cause.to_string();
+    let mut next = cause.source();
+    while let Some(source) = next {
+        chain.push_str(": ");
+        chain.push_str(&source.to_string());
+        next = source.source();
+    }
+    tracing::error!(request_id, operation, cause = chain, "request failed");
+}

@@ -1,0 +1,19 @@
+//! The HTTP surface: routes from the operation table, bounds on what strangers send, shapes of errors, metrics.
+//!
+//! It decides nothing: it finds the row, hands the head to the guard, parses the body within bounds, and words what comes back.
+
+mod body;
+pub mod config;
+mod dispatch;
+mod emulator;
+mod errors;
+mod head;
+mod metrics;
+mod openapi;
+pub mod parse;
+mod routes;
+mod server;
+
+pub use config::Config;
+pub use dispatch::{Gateway, Request, Response};
+pub use server::serve;

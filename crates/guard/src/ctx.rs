@@ -1,0 +1,253 @@
+//! What a handler gets after a decision: the permit, the transaction, the clock and randomness. Made by the guard alone.
+
+use std::sync::Arc;
+
+use portcullis_authz::policy::IssueFacts;
+use portcullis_authz::{Decision, Operation, Visibility};
+use portcullis_crypto::Entropy;
+use portcullis_model::{AccessKind, GlobalPermission, Problem, ProjectId, ProjectPermission, Timestamp, UserId};
+use portcullis_store::{Mode, Policy, Tx};
+use serde_json::Value as Json;
+
+use crate::caller::Caller;
+use crate::enter::{Guard, OpMode};
+use crate::explain::Record;
+use crate::locate::Located;
+use crate::reply::Reply;
+use crate::snapshot::{Entity, Snapshot};
+
+/// What was located and decided upon.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// The project, for operations on one.
+    pub project: Option<ProjectId>,
+    /// The issue, for operations on one.
+    pub issue: Option<IssueFacts>,
+    /// The second issue of an operation on two.
+    pub other_issue: Option<IssueFacts>,
+    /// The comment, worklog, attachment, version, component, link or filter of the path.
+    pub thing: Option<i64>,
+    /// The account that the request is about.
+    pub user: Option<UserId>,
+}
+
+impl Target {
+    pub(crate) fn of(located: &Located) -> Self {
+        Self {
+            project: located.project.known().copied(),
+            issue: located.issue.known().cloned(),
+            other_issue: located.other_issue.known().cloned(),
+            thing: located.thing,
+            user: located.user,
+        }
+    }
+
+    /// The project; for operations whose row locates one.
+    ///
+    /// # Errors
+    /// A bug: the row locates none.
+    pub fn project(&self) -> Result<ProjectId, Problem> {
+        self.project.ok_or_else(|| Problem::bug("operation without a located project"))
+    }
+
+    /// The issue; for operations whose row locates one.
+    ///
+    /// # Errors
+    /// A bug: the row locates none.
+    pub fn issue(&self) -> Result<&IssueFacts, Problem> {
+        self.issue.as_ref().ok_or_else(|| Problem::bug("operation without a located issue"))
+    }
+
+    /// The thing of the path; for operations whose row locates one.
+    ///
+    /// # Errors
+    /// A bug: the row locates none.
+    pub fn thing(&self) -> Result<i64, Problem> {
+        self.thing.ok_or_else(|| Problem::bug("operation without a located thing"))
+    }
+}
+
+/// The policy as one caller's request sees it: questions that a handler asks about single fields and items.
+#[derive(Clone)]
+pub struct View {
+    pub(crate) guard: Guard,
+    pub(crate) caller: Arc<Caller>,
+}
+
+impl View {
+    /// Looks at the snapshot. The closure must not wait for anything.
+    pub fn with<R>(&self, look: impl FnOnce(&Snapshot) -> R) -> R {
+        self.guard.with_snapshot(look)
+    }
+
+    /// Whether the caller holds a project permission, on an issue when one is given.
+    pub fn may(&self, permission: ProjectPermission, project: ProjectId, issue: Option<&IssueFacts>) -> bool {
+        self.is_ours() || self.user_may(self.caller.user, permission, project, issue)
+    }
+
+    /// Whether the caller is the operator or a job of ours, who have the database in hand anyway.
+    fn is_ours(&self) -> bool {
+        matches!(self.caller.access, AccessKind::Operator | AccessKind::System)
+    }
+
+    /// Whether some account holds a project permission.
+    pub fn user_may(
+        &self,
+        user: Option<UserId>,
+        permission: ProjectPermission,
+        project: ProjectId,
+        issue: Option<&IssueFacts>,
+    ) -> bool {
+        self.with(|snapshot| snapshot.policy.holds(user, permission, project, issue).is_some())
+    }
+
+    /// Whether the caller holds a global permission.
+    pub fn may_global(&self, permission: GlobalPermission) -> bool {
+        self.is_ours() || self.with(|snapshot| snapshot.policy.holds_global(self.caller.user, permission))
+    }
+
+    /// What the caller may see; the filter of lists and searches.
+    pub fn visibility(&self) -> Visibility {
+        self.with(|snapshot| match self.is_ours() {
+            true => snapshot.policy.visibility_of_everything(),
+            false => snapshot.policy.visibility(self.caller.user),
+        })
+    }
+
+    /// The caller.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// The present.
+    pub fn now(&self) -> Timestamp {
+        self.guard.now()
+    }
+
+    /// Randomness.
+    pub fn entropy(&self) -> &dyn Entropy {
+        self.guard.entropy()
+    }
+
+    /// What a decision id holds; `None` for any text that is none of ours. Who may read it is for the handler to say.
+    pub fn open_decision(&self, id: &str) -> Option<Record> {
+        self.guard.open_decision(id)
+    }
+
+    /// Seals the state of a page token for this caller.
+    ///
+    /// # Errors
+    /// A bug.
+    pub fn seal_page(&self, state: &[u8]) -> Result<String, Problem> {
+        self.guard.seal_page(&self.caller, state)
+    }
+
+    /// Opens a page token that was sealed for this caller; `None` for any other text.
+    pub fn open_page(&self, token: &str) -> Option<Vec<u8>> {
+        self.guard.open_page(&self.caller, token)
+    }
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct AuditNotes {
+    pub target: Option<String>,
+    pub before: Option<Json>,
+    pub after: Option<Json>,
+}
+
+/// The context of one decided request. A handler's only way to the database.
+pub struct Ctx<O: Operation>
+where
+    O::Mode: OpMode,
+{
+    pub(crate) tx: Tx<O::Mode>,
+    pub(crate) view: View,
+    pub(crate) target: Target,
+    pub(crate) decision: Decision,
+    pub(crate) notes: AuditNotes,
+    pub(crate) changes: Vec<Entity>,
+}
+
+/// A handler's result: a reply together with the context it was made in, or a problem that rolls back.
+pub type Outcome<O> = Result<Done<O>, Problem>;
+
+/// A reply that becomes visible once the guard has settled it.
+pub struct Done<O: Operation>
+where
+    O::Mode: OpMode,
+{
+    pub(crate) cx: Ctx<O>,
+    pub(crate) reply: Reply,
+}
+
+impl<O: Operation> Ctx<O>
+where
+    O::Mode: OpMode,
+{
+    /// The transaction, lent.
+    pub fn tx(&mut self) -> &mut Tx<O::Mode> {
+        &mut self.tx
+    }
+
+    /// The policy as this caller sees it. Cheap to clone.
+    pub fn view(&self) -> &View {
+        &self.view
+    }
+
+    /// What was decided upon.
+    pub fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// The caller.
+    pub fn caller(&self) -> &Caller {
+        &self.view.caller
+    }
+
+    /// The caller's account, for operations that nobody anonymous reaches.
+    ///
+    /// # Errors
+    /// 401 in Jira's words.
+    pub fn user(&self) -> Result<UserId, Problem> {
+        self.view.caller.user.ok_or_else(|| {
+            Problem::forbidden("You are not authenticated. Authentication required to perform this operation.")
+                .with_status(401)
+        })
+    }
+
+    /// The present.
+    pub fn now(&self) -> Timestamp {
+        self.view.guard.now()
+    }
+
+    /// Randomness.
+    pub fn entropy(&self) -> &dyn Entropy {
+        self.view.guard.entropy()
+    }
+
+    /// Says for the audit log what is acted upon and how it changes. No secrets.
+    pub fn audit(&mut self, target: impl Into<String>, before: Option<Json>, after: Option<Json>) {
+        self.notes = AuditNotes { target: Some(target.into()), before, after };
+    }
+
+    /// Ends the work with a reply.
+    ///
+    /// # Errors
+    /// Never; the type lets a handler end with `cx.done(reply)`.
+    pub fn done(self, reply: Reply) -> Outcome<O> {
+        Ok(Done { cx: self, reply })
+    }
+}
+
+impl<O: Operation<Mode = Policy>> Ctx<O> {
+    /// Names an entity that this operation changes, so that every decision after it sees the change.
+    pub fn changed(&mut self, entity: Entity) {
+        if !self.changes.contains(&entity) {
+            self.changes.push(entity);
+        }
+    }
+}
+
+/// Any mode at all; for helpers of domain crates that read in whatever transaction they are given.
+pub trait AnyMode: Mode {}
+impl<M: Mode> AnyMode for M {}

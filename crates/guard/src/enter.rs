@@ -1,0 +1,706 @@
+//! The monitor itself: authenticate, enter (locate and decide inside the transaction), run the handler, settle.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use portcullis_authz::decide::{Decision, Outcome as Verdict, Reason, TargetSeen};
+use portcullis_authz::{Operation, Row, decide};
+use portcullis_crypto::{Entropy, Purpose, SealingKeys};
+use portcullis_model::mode::HasModeKind;
+use portcullis_model::{AccessKind, ApiTokenId, Clock, Problem, ProblemKind, ProjectPermission, Surface, Timestamp};
+use portcullis_store::{AuditEntry, Mode, Policy, PolicyLogEntry, Read, Store, StoreError, Tx, Write};
+
+use crate::audit::RefusalLog;
+use crate::authn::password::SignIn;
+use crate::authn::{self, RequestHead};
+use crate::caller::{Caller, CredentialRef};
+use crate::ctx::{AuditNotes, Ctx, Done, Outcome, Target, View};
+use crate::explain;
+use crate::input::Input;
+use crate::locate::{self, Directory, Located};
+use crate::refusal::{Refusal, RefusalKind, kind_of};
+use crate::reply::Reply;
+use crate::snapshot::{self, Entity, Snapshot};
+use crate::throttle::Throttle;
+
+/// Attempts at a request whose transaction lost a race.
+const ATTEMPTS_MAX: u32 = 3;
+
+const PAGE: Purpose = Purpose::new("page token");
+
+/// What a guard is made of.
+pub struct Deployment {
+    /// The database.
+    pub store: Store,
+    /// The present.
+    pub clock: Arc<dyn Clock>,
+    /// Randomness.
+    pub entropy: Arc<dyn Entropy>,
+    /// Seals page tokens and decision ids.
+    pub keys: SealingKeys,
+}
+
+struct Inner {
+    deployment: Deployment,
+    snapshot: RwLock<Snapshot>,
+    throttle: Throttle,
+    refusals: RefusalLog,
+    last_used: Mutex<HashMap<ApiTokenId, i64>>,
+    decisions: Mutex<HashMap<DecisionLabels, u64>>,
+    hashing: tokio::sync::Semaphore,
+}
+
+/// Labels of `portcullis_decisions_total`: operation, access kind, outcome, reason.
+pub type DecisionLabels = (&'static str, &'static str, &'static str, &'static str);
+
+/// The reference monitor. Cheap to clone.
+#[derive(Clone)]
+pub struct Guard(Arc<Inner>);
+
+/// Why a request gets no reply of its operation.
+#[derive(Debug)]
+pub enum Stop {
+    /// The guard refused.
+    Refused(Box<Refusal>),
+    /// The operation could not do it.
+    Problem(Problem),
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        Stop::Problem(Problem::from(error))
+    }
+}
+
+/// How each mode opens and settles its transaction.
+pub trait OpMode: Mode + HasModeKind + Sized {
+    #[doc(hidden)]
+    fn open(guard: &Guard) -> impl Future<Output = Result<Tx<Self>, StoreError>> + Send;
+    #[doc(hidden)]
+    fn settle(
+        guard: &Guard,
+        tx: Tx<Self>,
+        entry: impl FnOnce() -> AuditEntry + Send,
+        changes: Vec<Entity>,
+    ) -> impl Future<Output = Result<(), StoreError>> + Send;
+}
+
+impl OpMode for Read {
+    async fn open(guard: &Guard) -> Result<Tx<Read>, StoreError> {
+        guard.0.deployment.store.read().await
+    }
+    async fn settle(
+        _: &Guard,
+        tx: Tx<Read>,
+        _: impl FnOnce() -> AuditEntry + Send,
+        _: Vec<Entity>,
+    ) -> Result<(), StoreError> {
+        tx.finish().await
+    }
+}
+
+impl OpMode for Write {
+    async fn open(guard: &Guard) -> Result<Tx<Write>, StoreError> {
+        guard.0.deployment.store.write().await
+    }
+    async fn settle(
+        _: &Guard,
+        tx: Tx<Write>,
+        entry: impl FnOnce() -> AuditEntry + Send,
+        _: Vec<Entity>,
+    ) -> Result<(), StoreError> {
+        tx.commit(&entry()).await
+    }
+}
+
+impl OpMode for Policy {
+    async fn open(guard: &Guard) -> Result<Tx<Policy>, StoreError> {
+        guard.0.deployment.store.policy().await
+    }
+    async fn settle(
+        guard: &Guard,
+        mut tx: Tx<Policy>,
+        entry: impl FnOnce() -> AuditEntry + Send,
+        changes: Vec<Entity>,
+    ) -> Result<(), StoreError> {
+        let loaded = snapshot::load(&mut tx, &changes).await?;
+        let log: Vec<PolicyLogEntry> =
+            changes.iter().map(|entity| PolicyLogEntry { kind: entity.kind(), id: entity.id() }).collect();
+        let publish = |revision: i64| {
+            let mut snapshot = guard.0.snapshot.write().unwrap_or_else(PoisonError::into_inner);
+            // Another node's commit in between is not in `loaded`: the next transaction catches up from the log.
+            if snapshot.policy.revision() + 1 == revision {
+                snapshot.apply(loaded, revision);
+            }
+        };
+        match tx.commit_publishing(&entry(), &log, publish).await {
+            Ok(_) => Ok(()),
+            Err(error) => {
+                if matches!(error, StoreError::CommitUnknown(_)) {
+                    guard.doubt();
+                }
+                Err(error)
+            }
+        }
+    }
+}
+
+struct Entered<M: Mode> {
+    tx: Tx<M>,
+    located: Located,
+    decision: Decision,
+}
+
+impl Guard {
+    /// Loads the snapshot and stands ready.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn open(deployment: Deployment) -> Result<Self, StoreError> {
+        let mut tx = deployment.store.read().await?;
+        let mut snapshot = Snapshot::default();
+        let revision = tx.revision();
+        snapshot.apply(snapshot::load(&mut tx, &[Entity::Everything]).await?, revision);
+        tx.finish().await?;
+        Ok(Self(Arc::new(Inner {
+            deployment,
+            snapshot: RwLock::new(snapshot),
+            throttle: Throttle::default(),
+            refusals: RefusalLog::default(),
+            last_used: Mutex::new(HashMap::new()),
+            decisions: Mutex::new(HashMap::new()),
+            hashing: tokio::sync::Semaphore::new(authn::password::HASHES_AT_ONCE_MAX),
+        })))
+    }
+
+    /// The present.
+    pub fn now(&self) -> Timestamp {
+        self.0.deployment.clock.now()
+    }
+
+    pub(crate) fn entropy(&self) -> &dyn Entropy {
+        self.0.deployment.entropy.as_ref()
+    }
+
+    pub(crate) fn with_snapshot<R>(&self, look: impl FnOnce(&Snapshot) -> R) -> R {
+        look(&self.0.snapshot.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// The site's name and cloud id, which are public.
+    pub fn site(&self) -> (String, String) {
+        self.with_snapshot(|snapshot| (snapshot.settings.site_name.clone(), snapshot.settings.cloud_id.clone()))
+    }
+
+    /// Whether a failed Basic credential is answered as if there were none; else with 401.
+    pub fn failed_basic_is_anonymous(&self) -> bool {
+        self.with_snapshot(|snapshot| snapshot.settings.failed_basic_is_anonymous)
+    }
+
+    /// A fresh random id, 32 lower-case hexadecimal digits.
+    pub fn fresh_id(&self) -> String {
+        let bytes: [u8; 16] = self.entropy().array();
+        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    }
+
+    /// Makes the snapshot be read anew by the next transaction.
+    fn doubt(&self) {
+        let mut snapshot = self.0.snapshot.write().unwrap_or_else(PoisonError::into_inner);
+        *snapshot = Snapshot::default();
+        snapshot.policy.set_revision(-1);
+    }
+
+    /// Whether the database answers.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn ready(&self) -> Result<(), StoreError> {
+        self.0.deployment.store.ping().await
+    }
+
+    /// Writes an online copy of the database.
+    ///
+    /// # Errors
+    /// The database's; PostgreSQL has its own tools for this.
+    pub async fn backup(&self, to: &std::path::Path) -> Result<(), StoreError> {
+        self.0.deployment.store.backup(to).await
+    }
+
+    /// Proves who sends a request.
+    ///
+    /// # Errors
+    /// The refusal, for a credential that fails and may not be treated as none.
+    pub async fn authenticate(&self, row: &'static Row, head: &RequestHead<'_>) -> Result<Caller, Stop> {
+        if !self.0.deployment.store.is_embedded() {
+            // Another node may have issued the credential: look at the head before looking it up.
+            let mut tx = self.0.deployment.store.read().await?;
+            self.catch_up(&mut tx).await?;
+            tx.finish().await?;
+        }
+        let now = self.now();
+        match self.with_snapshot(|snapshot| authn::authenticate(snapshot, &self.0.throttle, row, head, now)) {
+            Ok(caller) => {
+                if let CredentialRef::ApiToken(id) = caller.credential
+                    && let Ok(mut last_used) = self.0.last_used.lock()
+                {
+                    last_used.insert(id, now.0);
+                }
+                Ok(caller)
+            }
+            Err(not_proven) => {
+                let nobody = Caller {
+                    access: AccessKind::Anonymous,
+                    surface: head.surface,
+                    user: None,
+                    account_id: None,
+                    credential: CredentialRef::None,
+                    scopes: None,
+                    session: None,
+                    failed_login: not_proven.failed_login,
+                    address: head.address,
+                    request_id: head.request_id.to_owned(),
+                    user_agent: String::new(),
+                    actor: None,
+                };
+                let decision = Decision {
+                    outcome: Verdict::Deny { reason: not_proven.reason, target: TargetSeen::Yes },
+                    trace: Vec::new(),
+                };
+                Err(self.refuse(row, &nobody, None, &decision, Some(not_proven.kind)))
+            }
+        }
+    }
+
+    pub(crate) async fn hashing_permit(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Problem> {
+        self.0.hashing.acquire().await.map_err(Problem::bug)
+    }
+
+    pub(crate) async fn password_hash(
+        &self,
+        user: portcullis_model::UserId,
+    ) -> Result<Option<portcullis_crypto::PasswordHash>, StoreError> {
+        let mut tx = self.0.deployment.store.read().await?;
+        let sql = "SELECT password_hash FROM account_user WHERE id = $1";
+        let row = tx.query_opt(sql, &[user.0.into()]).await?;
+        let text = match row {
+            Some(row) => row.get::<Option<String>>("password_hash")?,
+            None => None,
+        };
+        tx.finish().await?;
+        Ok(text.and_then(|text| text.parse().ok()))
+    }
+
+    pub(crate) fn throttle_check(&self, head_address: Option<std::net::IpAddr>, account: &str) -> Option<u32> {
+        self.0.throttle.refused_for_s(head_address, account, self.now())
+    }
+
+    pub(crate) fn throttle_note(&self, address: Option<std::net::IpAddr>, account: &str, succeeded: bool) {
+        if succeeded {
+            self.0.throttle.succeeded(address, account);
+        } else {
+            self.0.throttle.failed(address, account, self.now());
+        }
+    }
+
+    /// Forgets failed attempts; an emulator control.
+    pub fn reset_throttle(&self) {
+        self.0.throttle.reset();
+    }
+
+    /// The operator at the command line, named for the audit log.
+    pub fn operator(&self, name: &str) -> Caller {
+        self.actor(AccessKind::Operator, format!("operator:{name}"))
+    }
+
+    /// A job of ours, named for the audit log.
+    pub fn system(&self, name: &str) -> Caller {
+        self.actor(AccessKind::System, format!("system:{name}"))
+    }
+
+    fn actor(&self, access: AccessKind, actor: String) -> Caller {
+        Caller {
+            access,
+            surface: Surface::Operations,
+            user: None,
+            account_id: None,
+            credential: CredentialRef::Operator,
+            scopes: None,
+            session: None,
+            failed_login: false,
+            address: None,
+            request_id: self.fresh_id(),
+            user_agent: String::new(),
+            actor: Some(actor),
+        }
+    }
+
+    async fn catch_up<M: Mode>(&self, tx: &mut Tx<M>) -> Result<(), StoreError> {
+        loop {
+            let at = self.with_snapshot(|snapshot| snapshot.policy.revision());
+            if at >= tx.revision() {
+                return Ok(());
+            }
+            let entities = if at < 0 { vec![Entity::Everything] } else { snapshot::changes_since(tx, at).await? };
+            let loaded = snapshot::load(tx, &entities).await?;
+            let mut snapshot = self.0.snapshot.write().unwrap_or_else(PoisonError::into_inner);
+            if snapshot.policy.revision() == at {
+                snapshot.apply(loaded, tx.revision());
+            }
+        }
+    }
+
+    /// Opens the operation's transaction, locates the target in it and decides.
+    async fn enter<M: OpMode>(&self, row: &'static Row, caller: &Caller, input: &Input) -> Result<Entered<M>, Stop> {
+        let mut tx = M::open(self).await?;
+        self.catch_up(&mut tx).await?;
+        if !self.with_snapshot(|snapshot| still_good(snapshot, caller)) {
+            let decision = Decision {
+                outcome: Verdict::Deny { reason: Reason::NotAuthenticated, target: TargetSeen::Yes },
+                trace: Vec::new(),
+            };
+            return Err(self.refuse(row, caller, None, &decision, Some(RefusalKind::Unauthenticated)));
+        }
+        let directory = Directory {
+            project: &|name| self.with_snapshot(|snapshot| locate::project_named(snapshot, name)),
+            user: &|account_id| self.with_snapshot(|snapshot| snapshot.user_by_account_id(account_id)),
+            browse_conditions: &|project| {
+                self.with_snapshot(|snapshot| {
+                    snapshot.policy.conditions(caller.user, ProjectPermission::BrowseProjects, project)
+                })
+            },
+            team_managed: &|project| {
+                self.with_snapshot(|snapshot| snapshot.policy.project(project).map(|facts| facts.team_managed))
+            },
+            scheme: &|project| {
+                self.with_snapshot(|snapshot| snapshot.policy.project(project).map(|facts| facts.scheme.0))
+            },
+            share_matches: &|share| self.with_snapshot(|snapshot| share.admits(snapshot, caller.user)),
+            all_projects: &|| {
+                self.with_snapshot(|snapshot| snapshot.policy.projects().map(|project| project.id).collect())
+            },
+            names_fields: self.with_snapshot(Snapshot::names_fields),
+        };
+        let located = locate::locate(&mut tx, &directory, row, caller.user, input).await?;
+        let decision =
+            self.with_snapshot(|snapshot| decide(&snapshot.policy, row, &caller.subject(), &located.facts()));
+        if decision.is_allow() {
+            self.count(row, caller, "allow", "");
+            Ok(Entered { tx, located, decision })
+        } else {
+            Err(self.refuse(row, caller, Some(&located), &decision, None))
+        }
+    }
+
+    fn count(&self, row: &Row, caller: &Caller, outcome: &'static str, reason: &'static str) {
+        if let Ok(mut decisions) = self.0.decisions.lock() {
+            *decisions.entry((row.id, caller.access.word(), outcome, reason)).or_insert(0) += 1;
+        }
+    }
+
+    /// Decisions so far, by label; for the metrics page.
+    pub fn decision_counts(&self) -> Vec<(DecisionLabels, u64)> {
+        let mut out: Vec<_> = self
+            .0
+            .decisions
+            .lock()
+            .map(|decisions| decisions.iter().map(|(k, v)| (*k, *v)).collect())
+            .unwrap_or_default();
+        out.sort_unstable();
+        out
+    }
+
+    /// Refusals that did not fit the audit buffer.
+    pub fn refusals_lost(&self) -> u64 {
+        self.0.refusals.lost()
+    }
+
+    fn refuse(
+        &self,
+        row: &'static Row,
+        caller: &Caller,
+        located: Option<&Located>,
+        decision: &Decision,
+        kind: Option<RefusalKind>,
+    ) -> Stop {
+        let (reason, target) = match decision.outcome {
+            Verdict::Deny { reason, target } => (reason, target),
+            // Not reached: only denials are refused. A missing fact is a refusal.
+            Verdict::Allow => (Reason::Unknown, TargetSeen::No),
+        };
+        let kind = kind.unwrap_or_else(|| kind_of(reason, target, row));
+        self.count(row, caller, "deny", reason.word());
+        let record = explain::Record::new(row, caller, located, decision, reason, target, self.now(), self.revision());
+        let entry = AuditEntry {
+            id: self.fresh_id(),
+            at_ms: self.now().0,
+            request_id: caller.request_id.clone(),
+            subject: caller.subject_word(),
+            on_behalf_of: None,
+            credential_id: caller.credential_word(),
+            access_kind: caller.access.word().to_owned(),
+            operation: row.id.to_owned(),
+            target: located.map(|located| located.name.clone()).filter(|name| !name.is_empty()),
+            outcome: "denied".to_owned(),
+            reason: Some(reason.word().to_owned()),
+            trace: Some(record.trace_json()),
+            revision: self.revision(),
+            before: None,
+            after: None,
+            remote_address: caller.address.map(|address| address.to_string()),
+        };
+        self.0.refusals.push(entry);
+        let missing_scopes =
+            if reason == Reason::Scope { explain::missing_scopes(row, caller.scopes) } else { Vec::new() };
+        Stop::Refused(Box::new(Refusal {
+            kind,
+            row,
+            reason: Some(reason),
+            decision: record.seal(&self.0.deployment.keys, self.entropy()),
+            target_name: located.map(|located| located.name.clone()).unwrap_or_default(),
+            authenticated: caller.user.is_some(),
+            issue_seen: located.and_then(|located| located.issue.known()).is_some_and(|issue| {
+                self.with_snapshot(|snapshot| {
+                    portcullis_authz::decide::issue_visible(&snapshot.policy, caller.user, issue)
+                })
+            }),
+            missing_permissions: explain::missing_permissions(&decision.trace),
+            failed_login: caller.failed_login,
+            account_id: caller.account_id.clone(),
+            missing_scopes,
+        }))
+    }
+
+    fn revision(&self) -> i64 {
+        self.with_snapshot(|snapshot| snapshot.policy.revision())
+    }
+
+    /// Opens a sealed decision id; `None` for any other text.
+    pub fn open_decision(&self, id: &str) -> Option<explain::Record> {
+        explain::Record::open(&self.0.deployment.keys, id)
+    }
+
+    pub(crate) fn seal_page(&self, caller: &Caller, state: &[u8]) -> Result<String, Problem> {
+        let bound_to = caller.subject_word();
+        self.0.deployment.keys.seal_to_text(state, PAGE, bound_to.as_bytes(), self.entropy()).map_err(Problem::bug)
+    }
+
+    pub(crate) fn open_page(&self, caller: &Caller, token: &str) -> Option<Vec<u8>> {
+        self.0.deployment.keys.open_text(token, PAGE, caller.subject_word().as_bytes()).ok()
+    }
+
+    /// Runs an operation that has no handler: the decision is made, then 501.
+    pub async fn run_unbuilt(&self, row: &'static Row, caller: &Caller, input: &Input) -> Result<Reply, Stop> {
+        let entered = self.enter::<Read>(row, caller, input).await?;
+        entered.tx.finish().await?;
+        Err(Stop::Problem(Problem::not_implemented(format!(
+            "{} {} ({}) is not implemented by Portcullis. You are allowed to call it.",
+            row.method.name(),
+            row.path,
+            row.id
+        ))))
+    }
+
+    async fn run<O, F, Fut>(&self, caller: Caller, input: Input, work: F) -> Result<Reply, Stop>
+    where
+        O: Operation,
+        O::Mode: OpMode,
+        F: Fn(Ctx<O>, Input) -> Fut + Send + Sync,
+        Fut: Future<Output = Outcome<O>> + Send,
+    {
+        let caller = Arc::new(caller);
+        let mut attempt = 1;
+        loop {
+            let entered = self.enter::<O::Mode>(O::ROW, &caller, &input).await?;
+            let cx = Ctx {
+                tx: entered.tx,
+                view: View { guard: self.clone(), caller: Arc::clone(&caller) },
+                target: Target::of(&entered.located),
+                decision: entered.decision,
+                notes: AuditNotes::default(),
+                changes: Vec::new(),
+            };
+            let result = match work(cx, input.clone()).await {
+                Ok(done) => self.settle(done).await.map_err(Problem::from),
+                Err(problem) => Err(problem),
+            };
+            match result {
+                Ok(reply) => return Ok(reply),
+                Err(problem) if lost_a_race(&problem) && attempt < ATTEMPTS_MAX => attempt += 1,
+                Err(problem) => return Err(Stop::Problem(problem)),
+            }
+        }
+    }
+
+    async fn settle<O>(&self, done: Done<O>) -> Result<Reply, StoreError>
+    where
+        O: Operation,
+        O::Mode: OpMode,
+    {
+        let Done { cx, reply } = done;
+        let Ctx { tx, view, target, decision, notes, changes } = cx;
+        let entry = || {
+            let caller = &view.caller;
+            AuditEntry {
+                id: self.fresh_id(),
+                at_ms: self.now().0,
+                request_id: caller.request_id.clone(),
+                subject: caller.subject_word(),
+                on_behalf_of: None,
+                credential_id: caller.credential_word(),
+                access_kind: caller.access.word().to_owned(),
+                operation: O::ROW.id.to_owned(),
+                target: notes.target.or_else(|| target.issue.map(|issue| format!("issue:{}", issue.id))),
+                outcome: if reply.status < 400 { "allowed" } else { "failed" }.to_owned(),
+                reason: None,
+                trace: Some(explain::trace_json(&decision.trace)),
+                revision: self.revision(),
+                before: notes.before.map(|json| json.to_string()),
+                after: notes.after.map(|json| json.to_string()),
+                remote_address: caller.address.map(|address| address.to_string()),
+            }
+        };
+        O::Mode::settle(self, tx, entry, changes).await?;
+        Ok(reply)
+    }
+
+    /// Writes buffered refusals to the audit log; run by a job every 250 ms and at shutdown.
+    ///
+    /// # Errors
+    /// The database's; the entries of this flush are then lost and counted by the caller's log.
+    pub async fn flush_refusals(&self) -> Result<usize, StoreError> {
+        let entries = self.0.refusals.take();
+        if !entries.is_empty() {
+            self.0.deployment.store.append_audit_batch(&entries).await?;
+        }
+        Ok(entries.len())
+    }
+
+    /// Takes the moments at which API tokens were last used since the last call.
+    pub fn take_last_used(&self) -> Vec<(ApiTokenId, i64)> {
+        self.0.last_used.lock().map(|mut used| used.drain().collect()).unwrap_or_default()
+    }
+}
+
+/// A write of a job of ours, named in the audit log.
+pub struct Job<M: OpMode> {
+    tx: Tx<M>,
+    guard: Guard,
+    name: &'static str,
+    changes: Vec<Entity>,
+}
+
+impl<M: OpMode> Job<M> {
+    /// The transaction, lent.
+    pub fn tx(&mut self) -> &mut Tx<M> {
+        &mut self.tx
+    }
+
+    /// Commits with the job's audit entry.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn commit(self) -> Result<(), StoreError> {
+        let caller = self.guard.system(self.name);
+        let entry = AuditEntry {
+            id: self.guard.fresh_id(),
+            at_ms: self.guard.now().0,
+            request_id: caller.request_id.clone(),
+            subject: caller.subject_word(),
+            access_kind: caller.access.word().to_owned(),
+            operation: self.name.to_owned(),
+            outcome: "allowed".to_owned(),
+            revision: self.tx.revision(),
+            ..AuditEntry::default()
+        };
+        M::settle(&self.guard, self.tx, || entry, self.changes).await
+    }
+}
+
+impl Job<Policy> {
+    /// Names an entity that the job changes.
+    pub fn changed(&mut self, entity: Entity) {
+        self.changes.push(entity);
+    }
+}
+
+impl Guard {
+    /// Begins a write of a job of ours, in the mode that its type says.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn begin_job<M: OpMode>(&self, name: &'static str) -> Result<Job<M>, StoreError> {
+        let mut tx = M::open(self).await?;
+        self.catch_up(&mut tx).await?;
+        Ok(Job { tx, guard: self.clone(), name, changes: Vec::new() })
+    }
+}
+
+/// Whether the credential that proved the caller is still in force.
+fn still_good(snapshot: &Snapshot, caller: &Caller) -> bool {
+    match caller.credential {
+        CredentialRef::None | CredentialRef::Operator => true,
+        CredentialRef::ApiToken(id) => snapshot.has_token(id),
+        CredentialRef::Session(id) => snapshot.has_session(id),
+    }
+}
+
+fn lost_a_race(problem: &Problem) -> bool {
+    problem
+        .cause
+        .as_ref()
+        .and_then(|cause| cause.downcast_ref::<StoreError>())
+        .is_some_and(|error| matches!(error, StoreError::Conflict))
+        && problem.kind != ProblemKind::Bug
+}
+
+/// A handler without its type, for the route table.
+pub type Handler =
+    Arc<dyn Fn(Guard, Caller, Input) -> Pin<Box<dyn Future<Output = Result<Reply, Stop>> + Send>> + Send + Sync>;
+
+/// The functions that handle operations, by row. A function can be added for the operation in its context's type only.
+#[derive(Default)]
+pub struct Handlers(HashMap<u16, Handler>);
+
+impl Handlers {
+    /// Adds the handler of `O`: `handlers.on(get)` for `async fn get(cx: Ctx<op::GetIssue>, input: Input) -> Outcome<op::GetIssue>`.
+    pub fn on<O, F, Fut>(&mut self, work: F)
+    where
+        O: Operation,
+        O::Mode: OpMode,
+        F: Fn(Ctx<O>, Input) -> Fut + Copy + Send + Sync + 'static,
+        Fut: Future<Output = Outcome<O>> + Send + 'static,
+    {
+        let handler: Handler = Arc::new(move |guard, caller, input| {
+            Box::pin(async move { guard.run::<O, F, Fut>(caller, input, work).await })
+        });
+        self.0.insert(O::ROW.number, handler);
+    }
+
+    /// Adds the handler of a sign-in: the password of the form is checked before the transaction opens.
+    pub fn on_sign_in<O, F, Fut>(&mut self, work: F)
+    where
+        O: Operation,
+        O::Mode: OpMode,
+        F: Fn(Ctx<O>, Input, SignIn) -> Fut + Copy + Send + Sync + 'static,
+        Fut: Future<Output = Outcome<O>> + Send + 'static,
+    {
+        let handler: Handler = Arc::new(move |guard, caller, input| {
+            Box::pin(async move {
+                let sign_in = guard.verify_sign_in(&input, caller.address).await.map_err(Stop::Problem)?;
+                guard.run(caller, input, move |cx, input| work(cx, input, sign_in)).await
+            })
+        });
+        self.0.insert(O::ROW.number, handler);
+    }
+
+    /// The handler of a row, where there is one.
+    pub fn of(&self, row: &Row) -> Option<&Handler> {
+        self.0.get(&row.number)
+    }
+
+    /// Which rows have a handler.
+    pub fn numbers(&self) -> impl Iterator<Item = u16> + '_ {
+        self.0.keys().copied()
+    }
+}

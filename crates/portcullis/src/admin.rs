@@ -1,0 +1,386 @@
+//! `portcullis admin`: people, groups, roles, schemes, tokens and settings, through the same operations as everyone else's.
+
+use clap::{Args as ClapArgs, Subcommand};
+use http::Method;
+use serde_json::{Value as Json, json};
+
+use crate::client::{Site, Where, print, segment};
+
+/// Manage people, groups, roles, schemes, tokens and settings.
+#[derive(ClapArgs)]
+#[command(
+    after_help = "Examples:\n  portcullis admin user create --email cleo@acme.example --name Cleo\n  portcullis admin group add jira-software-users 712020:0f…\n  portcullis admin role add DEMO 10002 --user 712020:0f…\n  portcullis admin call GET '/rest/api/3/project/search?query=demo'\n\nWhile the server runs it holds the database; use its management API then."
+)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    place: Where,
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    /// People and service accounts.
+    #[command(subcommand)]
+    User(User),
+    /// Groups and their members.
+    #[command(subcommand)]
+    Group(Group),
+    /// Actors of project roles.
+    #[command(subcommand)]
+    Role(Role),
+    /// Permission schemes and their grants.
+    #[command(subcommand)]
+    Scheme(Scheme),
+    /// API tokens of everyone.
+    #[command(subcommand)]
+    Token(Token),
+    /// Settings of the site.
+    #[command(subcommand)]
+    Setting(Setting),
+    /// Any operation, by method and path.
+    Call {
+        /// GET, POST, PUT or DELETE.
+        method: Method,
+        /// Path and query.
+        path: String,
+        /// JSON body.
+        #[arg(long)]
+        body: Option<String>,
+    },
+}
+
+#[derive(Subcommand)]
+enum User {
+    /// List accounts.
+    List {
+        /// Part of a name or e-mail.
+        #[arg(long)]
+        query: Option<String>,
+    },
+    /// Make an account.
+    Create {
+        /// E-mail address.
+        #[arg(long)]
+        email: String,
+        /// The name people see.
+        #[arg(long)]
+        name: String,
+        /// A service account instead of a person.
+        #[arg(long)]
+        service: bool,
+    },
+    /// End an account's access at once, with every credential.
+    Deactivate {
+        /// The account id.
+        account_id: String,
+    },
+    /// Let an account in again.
+    Activate {
+        /// The account id.
+        account_id: String,
+    },
+    /// Set a password, read from standard input.
+    Password {
+        /// The account id.
+        account_id: String,
+    },
+    /// Revoke every token and session of an account.
+    Revoke {
+        /// The account id.
+        account_id: String,
+    },
+}
+
+#[derive(Subcommand)]
+enum Group {
+    /// List groups.
+    List,
+    /// Make a group.
+    Create {
+        /// Its name.
+        name: String,
+    },
+    /// Delete a group.
+    Delete {
+        /// Its name or id.
+        group: String,
+    },
+    /// List the members of a group.
+    Members {
+        /// Its name or id.
+        group: String,
+    },
+    /// Put an account into a group.
+    Add {
+        /// The group's name or id.
+        group: String,
+        /// The account id.
+        account_id: String,
+    },
+    /// Take an account out of a group.
+    Remove {
+        /// The group's name or id.
+        group: String,
+        /// The account id.
+        account_id: String,
+    },
+}
+
+#[derive(Subcommand)]
+enum Role {
+    /// List the roles.
+    List,
+    /// Show a role's actors in a project.
+    Show {
+        /// Project key or id.
+        project: String,
+        /// Role id.
+        role: i64,
+    },
+    /// Add an actor.
+    Add {
+        /// Project key or id.
+        project: String,
+        /// Role id.
+        role: i64,
+        /// An account id.
+        #[arg(long, conflicts_with = "group", required_unless_present = "group")]
+        user: Option<String>,
+        /// A group's name.
+        #[arg(long)]
+        group: Option<String>,
+    },
+    /// Remove an actor.
+    Remove {
+        /// Project key or id.
+        project: String,
+        /// Role id.
+        role: i64,
+        /// An account id.
+        #[arg(long, conflicts_with = "group", required_unless_present = "group")]
+        user: Option<String>,
+        /// A group's name.
+        #[arg(long)]
+        group: Option<String>,
+    },
+}
+
+#[derive(Subcommand)]
+enum Scheme {
+    /// List permission schemes.
+    List,
+    /// Show a scheme with its grants.
+    Show {
+        /// Scheme id.
+        scheme: i64,
+    },
+    /// Grant a permission.
+    Grant {
+        /// Scheme id.
+        scheme: i64,
+        /// Permission key, as in BROWSE_PROJECTS.
+        permission: String,
+        /// Holder type, as in projectRole, group, user, applicationRole, anyone.
+        holder: String,
+        /// Role id, group name, account id or application key, as the holder type asks.
+        #[arg(long)]
+        parameter: Option<String>,
+    },
+    /// Remove a grant.
+    Revoke {
+        /// Scheme id.
+        scheme: i64,
+        /// Grant id.
+        grant: i64,
+    },
+    /// Use a scheme for a project.
+    Assign {
+        /// Project key or id.
+        project: String,
+        /// Scheme id.
+        scheme: i64,
+    },
+}
+
+#[derive(Subcommand)]
+enum Token {
+    /// List tokens.
+    List,
+    /// Revoke a token.
+    Revoke {
+        /// Token id.
+        token: i64,
+    },
+}
+
+#[derive(Subcommand)]
+enum Setting {
+    /// List settings.
+    List,
+    /// Change a setting.
+    Set {
+        /// Its key.
+        key: String,
+        /// Its value, as JSON.
+        value: String,
+    },
+}
+
+type Columns = &'static [(&'static str, &'static str)];
+
+const API: &str = "/api/portcullis/v1";
+
+pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
+    let site = args.place.open().await?;
+    let (method, path, body, columns) = request(&site, args.what).await?;
+    let answer = site.call(method, &path, body).await?;
+    if answer.is_null() {
+        println!("Done.");
+    } else {
+        print(&answer, args.place.json, columns);
+    }
+    Ok(())
+}
+
+async fn request(site: &Site, what: What) -> anyhow::Result<(Method, String, Option<Json>, Columns)> {
+    const USERS: Columns = &[
+        ("ACCOUNT ID", "accountId"),
+        ("NAME", "displayName"),
+        ("E-MAIL", "email"),
+        ("ACTIVE", "active"),
+        ("KIND", "kind"),
+    ];
+    const TOKENS: Columns = &[
+        ("ID", "id"),
+        ("ACCOUNT ID", "accountId"),
+        ("LABEL", "label"),
+        ("EXPIRES", "expires"),
+        ("LAST USED", "lastUsed"),
+    ];
+    Ok(match what {
+        What::User(User::List { query }) => {
+            let query = query.map(|query| format!("?query={}", segment(&query))).unwrap_or_default();
+            (Method::GET, format!("{API}/users{query}"), None, USERS)
+        }
+        What::User(User::Create { email, name, service }) => {
+            let kind = if service { "service" } else { "person" };
+            let body = json!({"email": email, "displayName": name, "kind": kind});
+            (Method::POST, format!("{API}/users"), Some(body), USERS)
+        }
+        What::User(User::Deactivate { account_id }) => {
+            (Method::POST, format!("{API}/users/{}/deactivate", segment(&account_id)), None, &[])
+        }
+        What::User(User::Activate { account_id }) => {
+            (Method::POST, format!("{API}/users/{}/activate", segment(&account_id)), None, &[])
+        }
+        What::User(User::Password { account_id }) => {
+            let mut password = String::new();
+            std::io::stdin().read_line(&mut password)?;
+            let body = json!({"password": password.trim_end_matches(['\r', '\n'])});
+            (Method::PUT, format!("{API}/users/{}/password", segment(&account_id)), Some(body), &[])
+        }
+        What::User(User::Revoke { account_id }) => {
+            (Method::DELETE, format!("{API}/users/{}/credentials", segment(&account_id)), None, &[])
+        }
+        What::Group(Group::List) => {
+            (Method::GET, format!("{API}/groups"), None, &[("GROUP ID", "groupId"), ("NAME", "name")])
+        }
+        What::Group(Group::Create { name }) => (
+            Method::POST,
+            format!("{API}/groups"),
+            Some(json!({"name": name})),
+            &[("GROUP ID", "groupId"), ("NAME", "name")],
+        ),
+        What::Group(Group::Delete { group }) => {
+            let id = group_id(site, &group).await?;
+            (Method::DELETE, format!("{API}/groups/{id}"), None, &[])
+        }
+        What::Group(Group::Members { group }) => {
+            let id = group_id(site, &group).await?;
+            (Method::GET, format!("{API}/groups/{id}/members"), None, USERS)
+        }
+        What::Group(Group::Add { group, account_id }) => {
+            let id = group_id(site, &group).await?;
+            (Method::PUT, format!("{API}/groups/{id}/members/{}", segment(&account_id)), None, &[])
+        }
+        What::Group(Group::Remove { group, account_id }) => {
+            let id = group_id(site, &group).await?;
+            (Method::DELETE, format!("{API}/groups/{id}/members/{}", segment(&account_id)), None, &[])
+        }
+        What::Role(Role::List) => (
+            Method::GET,
+            "/rest/api/3/role".to_owned(),
+            None,
+            &[("ID", "id"), ("NAME", "name"), ("DESCRIPTION", "description")],
+        ),
+        What::Role(Role::Show { project, role }) => {
+            (Method::GET, format!("/rest/api/3/project/{}/role/{role}", segment(&project)), None, &[])
+        }
+        What::Role(Role::Add { project, role, user, group }) => {
+            let body = match (user, group) {
+                (Some(user), _) => json!({"user": [user]}),
+                (None, group) => json!({"group": [group]}),
+            };
+            (Method::POST, format!("/rest/api/3/project/{}/role/{role}", segment(&project)), Some(body), &[])
+        }
+        What::Role(Role::Remove { project, role, user, group }) => {
+            let actor = match (user, group) {
+                (Some(user), _) => format!("user={}", segment(&user)),
+                (None, group) => format!("group={}", segment(&group.unwrap_or_default())),
+            };
+            (Method::DELETE, format!("/rest/api/3/project/{}/role/{role}?{actor}", segment(&project)), None, &[])
+        }
+        What::Scheme(Scheme::List) => {
+            let answer = site.call(Method::GET, "/rest/api/3/permissionscheme", None).await?;
+            print(answer.get("permissionSchemes").unwrap_or(&Json::Null), false, &[("ID", "id"), ("NAME", "name")]);
+            std::process::exit(0);
+        }
+        What::Scheme(Scheme::Show { scheme }) => {
+            (Method::GET, format!("/rest/api/3/permissionscheme/{scheme}?expand=permissions"), None, &[])
+        }
+        What::Scheme(Scheme::Grant { scheme, permission, holder, parameter }) => {
+            let mut body = json!({"permission": permission, "holder": {"type": holder}});
+            if let (Some(parameter), Some(holder)) =
+                (parameter, body.pointer_mut("/holder").and_then(Json::as_object_mut))
+            {
+                holder.insert("parameter".to_owned(), parameter.into());
+            }
+            (Method::POST, format!("/rest/api/3/permissionscheme/{scheme}/permission"), Some(body), &[])
+        }
+        What::Scheme(Scheme::Revoke { scheme, grant }) => {
+            (Method::DELETE, format!("/rest/api/3/permissionscheme/{scheme}/permission/{grant}"), None, &[])
+        }
+        What::Scheme(Scheme::Assign { project, scheme }) => {
+            let path = format!("/rest/api/3/project/{}/permissionscheme", segment(&project));
+            (Method::PUT, path, Some(json!({"id": scheme})), &[])
+        }
+        What::Token(Token::List) => (Method::GET, format!("{API}/api-tokens"), None, TOKENS),
+        What::Token(Token::Revoke { token }) => (Method::DELETE, format!("{API}/api-tokens/{token}"), None, &[]),
+        What::Setting(Setting::List) => {
+            (Method::GET, format!("{API}/settings"), None, &[("KEY", "key"), ("VALUE", "value")])
+        }
+        What::Setting(Setting::Set { key, value }) => {
+            let value: Json = serde_json::from_str(&value).unwrap_or(Json::String(value));
+            (Method::PUT, format!("{API}/settings/{}", segment(&key)), Some(json!({"value": value})), &[])
+        }
+        What::Call { method, path, body } => {
+            let body = body.map(|text| serde_json::from_str(&text)).transpose()?;
+            (method, path, body, &[])
+        }
+    })
+}
+
+/// A group's id, given its name or id.
+async fn group_id(site: &Site, name: &str) -> anyhow::Result<String> {
+    let answer = site.call(Method::GET, &format!("{API}/groups?maxResults=1000"), None).await?;
+    let groups = answer.get("values").and_then(Json::as_array).cloned().unwrap_or_default();
+    let found = groups.iter().find(|group| {
+        group.get("name").and_then(Json::as_str) == Some(name)
+            || group.get("groupId").and_then(Json::as_str) == Some(name)
+    });
+    found
+        .and_then(|group| group.get("groupId").and_then(Json::as_str))
+        .map(str::to_owned)
+        .ok_or_else(|| anyhow::anyhow!("there is no group `{name}`"))
+}

@@ -1,0 +1,168 @@
+//! `portcullis demo`: a small site to try things out.
+
+use std::fs;
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::Args as ClapArgs;
+use portcullis_gateway::Gateway;
+use portcullis_guard::SystemClock;
+use portcullis_model::Clock;
+use portcullis_store::{Store, StoreConfig};
+use serde_json::{Value as Json, json};
+
+use crate::config::{Config, Danger, Limits, Log};
+use crate::seed::{self, Person};
+use crate::{keys, site};
+
+/// Run a small site to try things out: people, projects, issues, tokens.
+#[derive(ClapArgs)]
+#[command(after_help = "Example:\n  portcullis demo --listen 127.0.0.1:9000 --data ./my-demo --fresh")]
+pub(crate) struct Args {
+    /// Address and port; port 0 takes a free one.
+    #[arg(long, default_value = "127.0.0.1:8080")]
+    listen: SocketAddr,
+    /// Where the demo keeps its data.
+    #[arg(long, default_value = "./portcullis-demo")]
+    data: PathBuf,
+    /// Where to write the card that scripts read; `card.json` in the data folder if not given.
+    #[arg(long)]
+    card: Option<PathBuf>,
+    /// Throw away what an earlier demo left in the data folder.
+    #[arg(long)]
+    fresh: bool,
+}
+
+/// Files of a demo, all in its data folder.
+struct Files {
+    database: PathBuf,
+    key: PathBuf,
+    /// Written last: a folder without it was not finished and is made anew.
+    people: PathBuf,
+}
+
+impl Files {
+    fn of(data: &Path) -> Self {
+        Self { database: data.join("portcullis.db"), key: data.join("sealing.key"), people: data.join("people.json") }
+    }
+
+    fn remove(&self) -> anyhow::Result<()> {
+        let database = self.database.to_string_lossy();
+        let with = |end: &str| PathBuf::from(format!("{database}{end}"));
+        for path in [&self.people, &self.database, &with("-wal"), &with("-shm"), &self.key] {
+            match fs::remove_file(path) {
+                Ok(()) => {}
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error).with_context(|| format!("cannot remove `{}`", path.display())),
+            }
+        }
+        Ok(())
+    }
+}
+
+pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
+    // The log is for operators; the demo prints its card for people, and only what goes wrong.
+    if std::env::var_os("PORTCULLIS_LOG").is_some() {
+        site::start_log(Log::Text);
+    }
+    let listener = site::listen(args.listen).await?;
+    let base_url = format!("http://{}", listener.local_addr()?);
+    fs::create_dir_all(&args.data).with_context(|| format!("cannot write in `{}`", args.data.display()))?;
+    let files = Files::of(&args.data);
+    if (args.fresh || !files.people.exists()) && files.database.exists() {
+        // Nothing is removed under a running demo: opening takes the lock.
+        drop(Store::open(&StoreConfig::Sqlite { path: files.database.clone() }).await.or_else(refuse_if_locked)?);
+        files.remove()?;
+    }
+    keys::create_if_absent(&files.key)?;
+    let config = Config {
+        listen: args.listen,
+        base_url: base_url.clone(),
+        key_file: files.key.clone(),
+        store: StoreConfig::Sqlite { path: files.database.clone() },
+        limits: Limits::default(),
+        danger: Danger { emulator_controls: true },
+        log: Log::Text,
+    };
+    let people = if files.people.exists() {
+        let text = fs::read_to_string(&files.people)?;
+        serde_json::from_str(&text)
+            .with_context(|| format!("`{}` is damaged; start with --fresh", files.people.display()))?
+    } else {
+        eprintln!("Making the demo site in `{}` ...", args.data.display());
+        let store = Store::open(&config.store).await.context("cannot make the database")?;
+        let people = seed::demo_people(&store, SystemClock.now()).await?;
+        drop(store);
+        let gateway = site::open(&config, base_url.clone()).await?;
+        seed::demo_contents(&gateway, &people).await?;
+        drop(gateway);
+        keys::write_private(&files.people, &serde_json::to_string_pretty(&people)?)?;
+        people
+    };
+    portcullis_console::set_emulator(true);
+    let gateway = site::open(&config, base_url.clone()).await?;
+    let card = card(&gateway, &base_url, &people).await?;
+    let card_file = args.card.unwrap_or_else(|| args.data.join("card.json"));
+    print_card(&base_url, &people, &card_file)?;
+    let ready = async {
+        // Connections queue from here on: the listener is bound and the next line accepts.
+        keys::write_private(&card_file, &format!("{card:#}\n"))
+    };
+    ready.await?;
+    site::run(gateway, listener).await
+}
+
+fn refuse_if_locked(error: portcullis_store::StoreError) -> Result<Store, anyhow::Error> {
+    match error {
+        portcullis_store::StoreError::Locked { .. } => Err(error).context("a demo is running on this folder"),
+        // A half-made or damaged database is about to be removed.
+        other => Err(other).context("the demo's database does not open; remove the folder and start again"),
+    }
+}
+
+async fn card(gateway: &Gateway, base_url: &str, people: &[Person]) -> anyhow::Result<Json> {
+    let (name, cloud_id) = gateway.guard().site();
+    let ada = people.first().context("the demo has people")?;
+    let projects = seed::send(gateway, ada, "GET", "/rest/api/3/project/search?orderBy=key", Json::Null).await?;
+    let projects: Vec<Json> = projects
+        .get("values")
+        .and_then(Json::as_array)
+        .into_iter()
+        .flatten()
+        .map(|project| json!({"key": project.get("key"), "id": project.get("id")}))
+        .collect();
+    Ok(json!({
+        "base_url": base_url,
+        "site": {"name": name, "cloud_id": cloud_id, "url": base_url},
+        "people": people,
+        "projects": projects,
+        "endpoints": {
+            "gateway": format!("{base_url}/ex/jira/{cloud_id}"),
+            "management": format!("{base_url}/api/portcullis/v1"),
+            "metrics": format!("{base_url}/metrics"),
+        },
+    }))
+}
+
+fn print_card(base_url: &str, people: &[Person], card_file: &Path) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    writeln!(out, "\n  Portcullis demo: site Acme at {base_url}\n")?;
+    writeln!(out, "  {:<6} {:<20} {:<24} API token", "who", "e-mail", "password")?;
+    for person in people {
+        writeln!(out, "  {:<6} {:<20} {:<24} {}", person.name, person.email, person.password, person.api_token)?;
+    }
+    if let Some(ben) = people.iter().find(|person| person.name == "Ben") {
+        writeln!(
+            out,
+            "\n  Ada administers the site, Ben the project DEMO; Cleo is a member; Dan has no access to Jira."
+        )?;
+        writeln!(out, "  VAULT is Ada's and Ben's: for everyone else it does not exist.\n")?;
+        writeln!(out, "  Try:  curl -u '{}:{}' {base_url}/rest/api/3/issue/DEMO-1", ben.email, ben.api_token)?;
+    }
+    writeln!(out, "  Sign in:  {base_url}/login      Card for scripts:  {}", card_file.display())?;
+    writeln!(out, "  Ctrl-C stops it; the data stays.\n")?;
+    out.flush()?;
+    Ok(())
+}

@@ -1,0 +1,72 @@
+//! Background jobs: refusals into the audit log, last use of tokens into the database, expired sessions out of it.
+
+use std::time::Duration;
+
+use portcullis_guard::{Entity, Guard, Policy, StoreError, Write};
+use tokio::task::JoinHandle;
+
+const REFUSALS_EVERY: Duration = Duration::from_millis(250);
+/// Flushes of refusals between two flushes of last use: 30 s.
+const LAST_USED_EVERY: u32 = 120;
+
+/// Starts the jobs; abort the handle to stop them.
+pub(crate) fn start(guard: Guard) -> JoinHandle<()> {
+    tokio::spawn(async move {
+        let mut ticks = 0u32;
+        loop {
+            tokio::time::sleep(REFUSALS_EVERY).await;
+            if let Err(error) = guard.flush_refusals().await {
+                tracing::error!(%error, "refusals could not be written to the audit log");
+            }
+            ticks = ticks.wrapping_add(1);
+            if ticks.is_multiple_of(LAST_USED_EVERY) {
+                record_last_used(&guard).await;
+                sweep_sessions(&guard).await;
+            }
+        }
+    })
+}
+
+/// Writes what is buffered, at shutdown.
+pub(crate) async fn flush(guard: &Guard) {
+    if let Err(error) = guard.flush_refusals().await {
+        tracing::error!(%error, "refusals could not be written to the audit log");
+    }
+    record_last_used(guard).await;
+}
+
+async fn record_last_used(guard: &Guard) {
+    let used = guard.take_last_used();
+    if used.is_empty() {
+        return;
+    }
+    let result = async {
+        let mut job = guard.begin_job::<Write>("record_token_use").await?;
+        portcullis_accounts::api_token::note_last_used(job.tx(), &used).await?;
+        job.commit().await
+    };
+    if let Err(error) = result.await {
+        tracing::error!(%error, "last use of tokens could not be written");
+    }
+}
+
+/// Removes sessions that have expired, some at a time.
+async fn sweep_sessions(guard: &Guard) {
+    const AT_ONCE: usize = 500;
+    let result: Result<(), StoreError> = async {
+        let mut job = guard.begin_job::<Policy>("sweep_sessions").await?;
+        let now = guard.now();
+        let ended = portcullis_accounts::session::sweep(job.tx(), now, AT_ONCE).await?;
+        if ended.is_empty() {
+            return Ok(());
+        }
+        for id in ended {
+            job.changed(Entity::Session(id));
+        }
+        job.commit().await
+    }
+    .await;
+    if let Err(error) = result {
+        tracing::error!(%error, "expired sessions could not be removed");
+    }
+}

@@ -1,0 +1,89 @@
+//! Wiring: database, keys, clock, guard, handlers, edge.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use portcullis_crypto::SystemEntropy;
+use portcullis_gateway::Gateway;
+use portcullis_guard::{Deployment, EmulatedClock, Guard, Handlers, SystemClock};
+use portcullis_model::Clock;
+use portcullis_store::Store;
+use tokio::net::TcpListener;
+
+use crate::config::{Config, Log};
+use crate::{jobs, keys};
+
+/// Every handler of the product.
+pub fn handlers() -> Handlers {
+    let mut handlers = Handlers::default();
+    portcullis_accounts::handlers(&mut handlers);
+    portcullis_jira::handlers(&mut handlers);
+    portcullis_console::handlers(&mut handlers);
+    handlers
+}
+
+/// Opens the site that a configuration describes.
+pub(crate) async fn open(config: &Config, base_url: String) -> anyhow::Result<Gateway> {
+    let keys = keys::read(&config.key_file)?;
+    let store = Store::open(&config.store).await.context("cannot open the database")?;
+    let emulator = config.danger.emulator_controls.then(|| Arc::new(EmulatedClock::following_system()));
+    let clock: Arc<dyn Clock> = match &emulator {
+        Some(clock) => Arc::clone(clock) as Arc<dyn Clock>,
+        None => Arc::new(SystemClock),
+    };
+    let entropy = Arc::new(SystemEntropy::new());
+    let guard = Guard::open(Deployment { store, clock, entropy, keys }).await.context("cannot read the database")?;
+    let mut edge = portcullis_gateway::Config::new(base_url);
+    edge.body_bytes_max = config.limits.body_bytes_max;
+    edge.upload_bytes_max = config.limits.upload_bytes_max;
+    edge.request_timeout = Duration::from_millis(config.limits.request_ms_max);
+    edge.account_requests_per_s_max = config.limits.account_requests_per_s_max;
+    edge.emulator = emulator;
+    Ok(Gateway::new(guard, handlers(), edge))
+}
+
+/// Listens on an address, with a clear word when it is taken.
+pub(crate) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address)
+        .await
+        .with_context(|| format!("cannot listen on {address}; choose another with --listen"))
+}
+
+/// Serves until the process is asked to stop, finishes what is in flight, and writes what is still buffered.
+pub(crate) async fn run(gateway: Gateway, listener: TcpListener) -> anyhow::Result<()> {
+    let guard = gateway.guard().clone();
+    let background = jobs::start(guard.clone());
+    portcullis_gateway::serve(Arc::new(gateway), listener, asked_to_stop()).await?;
+    background.abort();
+    jobs::flush(&guard).await;
+    Ok(())
+}
+
+async fn asked_to_stop() {
+    let interrupt = tokio::signal::ctrl_c();
+    match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = interrupt => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        Err(_) => {
+            let _ = interrupt.await;
+        }
+    }
+}
+
+/// Starts the log on standard error. `PORTCULLIS_LOG` filters it, as in `PORTCULLIS_LOG=warn`.
+pub(crate) fn start_log(log: Log) {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("PORTCULLIS_LOG")
+        .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A second start in one process (tests) keeps the first log.
+    let _ = match log {
+        Log::Json => builder.json().flatten_event(true).try_init(),
+        Log::Text => builder.with_ansi(std::io::IsTerminal::is_terminal(&std::io::stderr())).try_init(),
+    };
+}

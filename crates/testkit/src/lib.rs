@@ -1,0 +1,5 @@
+//! Tools for tests: an engine written twice, and more.
+
+pub mod rows;
+pub mod twin;
+pub mod world;

@@ -1,0 +1,473 @@
+// The console as people use it: signing in and out, API tokens, sessions; by mouse, by keyboard, without JavaScript.
+import { randomBytes } from 'node:crypto';
+import { mkdirSync, readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { createRequire } from 'node:module';
+import { chromium } from 'playwright-core';
+
+const [cardFile, executablePath] = process.argv.slice(2);
+const card = JSON.parse(readFileSync(cardFile, 'utf8'));
+const BASE = card.base_url.replace(/\/$/, '');
+const GATEWAY = card.endpoints.gateway;
+const people = Object.fromEntries(card.people.map(person => [person.name.split(' ')[0].toLowerCase(), person]));
+const { ben, dan } = people;
+const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+const pictures = process.env.PORTCULLIS_SCREENSHOTS;
+const WRONG = 'This e-mail address and password do not belong together. Check both and try again.';
+const PHONE = { width: 390, height: 844 };
+
+const browser = await chromium.launch({
+  executablePath,
+  args: ['--disable-gpu', '--disable-quic', '--disable-component-update', '--disable-sync', '--disable-background-networking'],
+});
+const secrets = card.people.flatMap(person => [person.password, person.api_token]);
+const violations = [];
+let failed = 0;
+
+/** Runs at once and prints how it went; everything opened in it is closed after it. */
+async function check(name, run) {
+  const contexts = [];
+  /** A browser of its own, with no cookies. */
+  const visitor = async options => {
+    const context = await browser.newContext({ baseURL: BASE, ...options });
+    context.setDefaultTimeout(10_000);
+    contexts.push(context);
+    const page = await context.newPage();
+    page.on('console', message => { if (/content security policy/i.test(message.text())) violations.push(message.text()); });
+    return page;
+  };
+  try {
+    await run(visitor);
+    console.log(`ok browser ${name}`);
+  } catch (error) {
+    failed += 1;
+    let text = String(error?.message).replace(/\u001b\[\d+m/g, '').replace(/\s+/g, ' ').slice(0, 500);
+    for (const secret of secrets) text = text.replaceAll(secret, '***');
+    const line = String(error?.stack).match(/checks\.mjs:(\d+)/g)?.at(-1);
+    console.log(`FAIL browser ${name}: ${text} [${line}]`);
+  } finally {
+    for (const context of contexts) await context.close();
+  }
+}
+
+function equal(actual, expected, what = '') {
+  const [a, e] = [JSON.stringify(actual), JSON.stringify(expected)];
+  if (a !== e) throw new Error(`${what} expected ${e}, got ${a}`);
+}
+const holds = (condition, what) => { if (!condition) throw new Error(what); };
+const path = page => new URL(page.url()).pathname;
+const word = () => `w${randomBytes(5).toString('hex')}`;
+
+async function fillIn(page, person, password = person.password) {
+  await page.getByLabel('E-mail address').fill(person.email);
+  await page.getByLabel('Password').fill(password);
+}
+
+async function signIn(page, person = ben, at = '/login') {
+  await page.goto(at);
+  await fillIn(page, person);
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  await page.waitForURL(url => url.pathname !== '/login');
+}
+
+/** The status that a token gets. */
+async function statusWith(person, token, base = BASE) {
+  const credential = Buffer.from(`${person.email}:${token}`).toString('base64');
+  const answer = await fetch(`${base}/rest/api/3/myself`, { headers: { Authorization: `Basic ${credential}` } });
+  const body = await answer.text();
+  return answer.ok ? [answer.status, JSON.parse(body).accountId] : [answer.status];
+}
+
+/** Makes a token by the form and returns its text. */
+async function makeToken(page, label, fill = async () => {}) {
+  await page.goto('/account/api-tokens');
+  await page.getByLabel('What is it for?').fill(label);
+  await fill();
+  await page.getByRole('button', { name: 'Make token' }).click();
+  const token = await page.getByLabel('Token', { exact: true }).inputValue();
+  secrets.push(token);
+  return token;
+}
+
+const row = (page, label) => page.getByRole('row').filter({ hasText: label });
+
+async function revoke(page, label) {
+  await page.goto('/account/api-tokens');
+  await row(page, label).locator('summary', { hasText: 'Revoke' }).click();
+  await row(page, label).getByRole('button', { name: `Revoke “${label}”` }).click();
+  await page.getByRole('status').getByText('The token is revoked.').waitFor();
+}
+
+// ---- the same with and without JavaScript
+
+for (const [how, options] of [['', {}], [', without JavaScript', { javaScriptEnabled: false }]]) {
+  await check(`a wrong password and an unknown account get one answer${how}`, async visitor => {
+    const page = await visitor(options);
+    for (const person of [{ ...ben, password: 'not the password' }, { email: 'nobody@example.org', password: 'x' }]) {
+      await page.goto('/login');
+      await fillIn(page, person);
+      const answered = page.waitForResponse(answer => answer.request().method() === 'POST');
+      await page.getByRole('button', { name: 'Sign in' }).click();
+      equal((await answered).status(), 401);
+      equal(await page.getByRole('alert').innerText(), WRONG);
+      equal(await page.getByLabel('E-mail address').inputValue(), person.email);
+      equal(await page.getByLabel('Password').inputValue(), '');
+    }
+    equal((await page.context().cookies()).length, 0, 'cookies');
+  });
+
+  await check(`signing in shows the account, signing out ends the session${how}`, async visitor => {
+    const page = await visitor(options);
+    await signIn(page);
+    equal(path(page), '/account');
+    equal(await page.getByRole('heading', { level: 1 }).innerText(), ben.name);
+    await page.getByText(ben.account_id).waitFor();
+    const [cookie] = await page.context().cookies();
+    equal([cookie.name, cookie.httpOnly, cookie.sameSite, cookie.path], ['portcullis.session', true, 'Lax', '/']);
+    await page.getByRole('button', { name: 'Sign out' }).click();
+    await page.getByText('You are signed out.').waitFor();
+    equal((await page.context().cookies()).length, 0, 'cookies');
+    await page.goto('/account');
+    equal(path(page), '/login');
+    // Not only forgotten by the browser: the cookie itself is worth nothing any more.
+    await page.context().addCookies([cookie]);
+    await page.goto('/account');
+    equal(path(page), '/login');
+  });
+
+  await check(`a token is made, shown once, used, listed and revoked${how}`, async visitor => {
+    const page = await visitor(options);
+    await signIn(page);
+    const label = `Report ${word()}`;
+    const token = await makeToken(page, label);
+    holds(token.startsWith('ptat_'), 'not a token without scopes');
+    equal(await statusWith(ben, token), [200, ben.account_id]);
+    equal(await statusWith(dan, token), [401], 'with another account');
+    await page.goto('/account/api-tokens');
+    await row(page, label).getByText('Full access').waitFor();
+    await row(page, label).getByText(token.slice(-4)).waitFor();
+    holds(!(await page.content()).includes(token), 'shown twice');
+    await revoke(page, label);
+    equal(await row(page, label).count(), 0);
+    equal(await statusWith(ben, token), [401]);
+  });
+
+  await check(`a token with scopes works at the gateway alone${how}`, async visitor => {
+    const page = await visitor(options);
+    await signIn(page);
+    const label = `Scoped ${word()}`;
+    const token = await makeToken(page, label, async () => {
+      await page.getByLabel('Only chosen scopes').check();
+      await page.getByLabel('read:jira-user').check();
+    });
+    equal(await statusWith(ben, token, GATEWAY), [200, ben.account_id]);
+    equal(await statusWith(ben, token), [401], 'on the site');
+    await revoke(page, label);
+    equal(await statusWith(ben, token, GATEWAY), [401], 'after revoking');
+  });
+
+  await check(`a mistake in the form is said at its field and keeps what was written${how}`, async visitor => {
+    const page = await visitor(options);
+    await signIn(page);
+    await page.goto('/account/api-tokens');
+    await page.getByLabel('What is it for?').fill('Mistaken');
+    await page.getByLabel('Only chosen scopes').check();
+    await page.getByLabel('Other scopes, by name').fill('read:everything');
+    await page.getByRole('button', { name: 'Make token' }).click();
+    equal(await page.getByRole('alert').innerText(), 'There is no scope `read:everything`.');
+    equal(await page.getByLabel('What is it for?').inputValue(), 'Mistaken');
+    equal(await page.getByLabel('Only chosen scopes').isChecked(), true);
+    equal(await page.getByLabel('Other scopes, by name').inputValue(), 'read:everything');
+    equal(await row(page, 'Mistaken').count(), 0);
+  });
+
+  await check(`sessions are listed, one and all others are ended${how}`, async visitor => {
+    const [page, second, third] = [await visitor(options), await visitor({ userAgent: 'robot 2.0' }), await visitor({ userAgent: 'robot 3.0' })];
+    for (const one of [page, second, third]) await signIn(one);
+    await page.goto('/account/sessions');
+    equal(await row(page, 'This session').count(), 1);
+    await row(page, 'robot 2.0').getByRole('button', { name: 'Sign out' }).click();
+    await page.getByText('That session is signed out.').waitFor();
+    await second.goto('/account');
+    equal(path(second), '/login');
+    await third.goto('/account');
+    equal(path(third), '/account');
+    await page.getByRole('button', { name: 'Sign out everywhere else' }).click();
+    await page.getByText('All your other sessions are signed out.').waitFor();
+    await third.goto('/account');
+    equal(path(third), '/login');
+    await page.goto('/account');
+    equal(path(page), '/account');
+    await page.goto('/account/sessions');
+    await row(page, 'This session').getByRole('button', { name: 'Sign out' }).click();
+    await page.getByText('You are signed out.').waitFor();
+  });
+}
+
+// ---- with JavaScript only
+
+await check('the copy button is there when scripts run, and copies', async visitor => {
+  const page = await visitor({ permissions: ['clipboard-read', 'clipboard-write'] });
+  await signIn(page);
+  const label = `Copy ${word()}`;
+  const token = await makeToken(page, label);
+  await page.getByRole('button', { name: 'Copy' }).click();
+  await page.getByText('Copied.').waitFor();
+  equal(await page.evaluate(() => navigator.clipboard.readText()), token);
+  await revoke(page, label);
+  const plain = await visitor({ javaScriptEnabled: false });
+  await signIn(plain);
+  await makeToken(plain, label);
+  equal(await plain.getByRole('button', { name: 'Copy' }).count(), 0);
+  await revoke(plain, label);
+});
+
+// ---- by keyboard
+
+await check('the keyboard alone signs in, walks the menu and signs out', async visitor => {
+  const page = await visitor();
+  const press = async (...keys) => { for (const key of keys) await page.keyboard.press(key); };
+  const focused = () => page.evaluate(() => document.activeElement.textContent.trim() || document.activeElement.id);
+  await page.goto('/login');
+  equal(await focused(), 'email', 'focus at first');
+  await page.keyboard.type(ben.email);
+  await press('Tab');
+  await page.keyboard.type(ben.password);
+  await press('Tab');
+  equal(await focused(), 'Sign in');
+  await press('Enter');
+  await page.waitForURL('**/account');
+  await press('Tab');
+  equal(await focused(), 'Skip to the content');
+  const outline = await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
+  holds(outline !== 'none', 'the focus cannot be seen');
+  const seen = [];
+  for (let i = 0; i < 8 && seen.at(-1) !== 'Sign out'; i += 1) { await press('Tab'); seen.push(await focused()); }
+  equal(seen.slice(-4), ['Account', 'API tokens', 'Sessions', 'Sign out']);
+  await press('Enter');
+  await page.waitForURL('**/login?done=signed-out');
+});
+
+await check('the keyboard alone opens the question and revokes a token', async visitor => {
+  const page = await visitor();
+  await signIn(page);
+  const label = `Keyboard ${word()}`;
+  await makeToken(page, label);
+  await page.goto('/account/api-tokens');
+  await row(page, label).locator('summary', { hasText: 'Revoke' }).focus();
+  await page.keyboard.press('Enter');
+  await page.keyboard.press('Tab');
+  await page.keyboard.press('Enter');
+  await page.getByText('The token is revoked.').waitFor();
+});
+
+// ---- where one is led
+
+await check('a page that needs a sign-in is what one sees after it', async visitor => {
+  const page = await visitor();
+  await page.goto('/account/sessions');
+  equal(path(page), '/login');
+  await fillIn(page, ben);
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  await page.waitForURL('**/account/sessions');
+  await page.goto('/login?return_to=/account/api-tokens');
+  equal(path(page), '/account/api-tokens', 'signed in already');
+});
+
+await check('return_to another site is ignored', async visitor => {
+  for (const to of ['http://evil.example/', '//evil.example/', '/\\evil.example/', '/\t/evil.example/', 'javascript:alert(1)']) {
+    const page = await visitor();
+    await signIn(page, ben, `/login?return_to=${encodeURIComponent(to)}`);
+    equal(page.url(), `${BASE}/account`, to);
+    const body = new URLSearchParams({ email: ben.email, password: ben.password, return_to: to });
+    const answer = await fetch(`${BASE}/login`, { method: 'POST', body, redirect: 'manual' });
+    equal([answer.status, answer.headers.get('location')], [303, '/account'], `posted ${to}`);
+  }
+});
+
+// ---- what other sites can cause
+
+const posted = async (where, headers, fields) => {
+  const answer = await fetch(BASE + where, { method: 'POST', headers, body: new URLSearchParams(fields), redirect: 'manual' });
+  return [answer.status, answer.headers.get('set-cookie')];
+};
+
+await check('a sign-in that another site posts is refused', async () => {
+  const fields = { email: ben.email, password: ben.password };
+  equal(await posted('/login', { Origin: 'http://evil.example' }, fields), [403, null]);
+  equal(await posted('/login', { Origin: 'null' }, fields), [403, null]);
+  equal((await posted('/login', { Origin: BASE }, fields))[0], 303, 'our own');
+});
+
+await check('pages of other origins cannot sign anybody in or out', async visitor => {
+  const form = (action, fields) => `<!doctype html><form method="post" action="${BASE}${action}">${
+    Object.entries(fields).map(([name, value]) => `<input name="${name}" value="${value}">`).join('')}<button>Go</button></form>`;
+  const evil = createServer((request, response) => {
+    response.setHeader('content-type', 'text/html');
+    response.end(request.url === '/in' ? form('/login', { email: dan.email, password: dan.password }) : form('/logout', {}));
+  });
+  await new Promise(ready => evil.listen(0, '127.0.0.1', ready));
+  try {
+    for (const host of ['127.0.0.1', 'localhost']) {
+      const page = await visitor();
+      for (const [where, signedIn] of [['/in', false], ['/out', true]]) {
+        if (signedIn) await signIn(page);
+        await page.goto(`http://${host}:${evil.address().port}${where}`);
+        const answered = page.waitForResponse(answer => answer.request().method() === 'POST');
+        await page.getByRole('button', { name: 'Go' }).click();
+        equal((await answered).status(), 403, `${host}${where}`);
+        await page.goto('/account');
+        equal(path(page), signedIn ? '/account' : '/login', `${host}${where} afterwards`);
+      }
+    }
+  } finally {
+    evil.closeAllConnections();
+    evil.close();
+  }
+});
+
+await check('a form without its token, or with that of another action, does nothing', async visitor => {
+  const page = await visitor();
+  await signIn(page);
+  const label = `Kept ${word()}`;
+  const token = await makeToken(page, label);
+  await page.goto('/account/api-tokens');
+  const [cookie] = await page.context().cookies();
+  const field = action => page.locator(`form[action="${action}"] [name="form_token"]`).first().getAttribute('value');
+  const headers = { Cookie: `${cookie.name}=${cookie.value}`, Origin: BASE };
+  for (const form_token of ['', 'x', await field('/logout'), await field('/account/api-tokens')]) {
+    equal((await posted('/account/api-tokens/revoke-all', headers, { form_token }))[0], 403, 'status');
+  }
+  const own = await field('/account/api-tokens/revoke-all');
+  equal((await posted('/account/api-tokens/revoke-all', { Cookie: headers.Cookie }, { form_token: own }))[0], 403, 'no proof of origin');
+  equal(await statusWith(ben, token), [200, ben.account_id]);
+  await revoke(page, label);
+});
+
+await check('pages cannot be framed, kept or given foreign scripts', async visitor => {
+  const page = await visitor();
+  await signIn(page);
+  for (const where of ['/account', '/account/api-tokens', '/browse/NONE-1']) {
+    const headers = (await page.request.get(where)).headers();
+    for (const part of ["default-src 'none'", "frame-ancestors 'none'", "form-action 'self'", "base-uri 'none'", "script-src 'self'"]) {
+      holds(headers['content-security-policy']?.includes(part), `${where}: ${part}`);
+    }
+    equal([headers['x-frame-options'], headers['x-content-type-options']], ['DENY', 'nosniff'], where);
+    holds(headers['cache-control'].includes('no-store'), `${where} may be kept`);
+  }
+});
+
+await check('nobody revokes what is another’s', async visitor => {
+  const page = await visitor();
+  await signIn(page);
+  const label = `Own ${word()}`;
+  const token = await makeToken(page, label);
+  await page.goto('/account/api-tokens');
+  const action = await row(page, label).locator('form').getAttribute('action');
+  const other = await visitor();
+  await signIn(other, dan);
+  await makeToken(other, label);
+  await other.goto('/account/api-tokens');
+  await row(other, label).locator('form').evaluate((form, action) => { form.action = action; }, action);
+  await row(other, label).locator('summary', { hasText: 'Revoke' }).click();
+  await row(other, label).getByRole('button', { name: 'Revoke' }).click();
+  equal(await other.getByText('There is no such API token.').count(), 1);
+  equal(await statusWith(ben, token), [200, ben.account_id]);
+  await revoke(page, label);
+  await revoke(other, label);
+});
+
+await check('an issue page shows itself to those who see the issue, and to nobody else', async visitor => {
+  const page = await visitor();
+  await signIn(page);
+  equal((await page.goto('/browse/DEMO-1')).status(), 200);
+  await page.getByText('DEMO-1').first().waitFor();
+  const other = await visitor();
+  await signIn(other, dan);
+  const [hidden, absent] = [await other.goto('/browse/DEMO-1'), await other.goto('/browse/NONE-1')];
+  equal([hidden.status(), absent.status()], [404, 404]);
+});
+
+// ---- how it looks
+
+async function tokensWithNew(page) {
+  await makeToken(page, `Axe ${word()}`);
+}
+const looks = [
+  ['sign-in', page => page.goto('/login')],
+  ['sign-in-wrong', async page => {
+    await page.goto('/login');
+    await fillIn(page, { email: 'nobody@example.org', password: 'x' });
+    await page.getByRole('button', { name: 'Sign in' }).click();
+    await page.getByRole('alert').waitFor();
+  }],
+  ['account', page => signIn(page)],
+  ['tokens-new', tokensWithNew],
+  ['tokens', async page => {
+    await page.goto('/account/api-tokens');
+    await page.locator('.ask summary').first().click();
+    await page.getByLabel('Only chosen scopes').check();
+  }],
+  ['tokens-wrong', async page => {
+    await page.getByLabel('What is it for?').fill('x');
+    await page.getByRole('button', { name: 'Make token' }).click();
+    await page.getByRole('alert').waitFor();
+  }],
+  ['sessions', page => page.goto('/account/sessions')],
+  ['issue', page => page.goto('/browse/DEMO-1')],
+  ['error', page => page.goto('/browse/NONE-1')],
+];
+
+for (const [mode, options] of [
+  ['light', { colorScheme: 'light' }],
+  ['dark', { colorScheme: 'dark' }],
+  ['on a phone', { viewport: PHONE, colorScheme: 'light' }],
+]) {
+  await check(`axe finds nothing serious, and nothing is cut off, ${mode}`, async visitor => {
+    const page = await visitor(options);
+    const found = [];
+    for (const [name, go] of looks) {
+      await go(page);
+      if (pictures) {
+        mkdirSync(pictures, { recursive: true });
+        await page.screenshot({ path: `${pictures}/${name}-${mode.replaceAll(' ', '-')}.png`, fullPage: true });
+      }
+      await page.evaluate(axe);
+      const { violations } = await page.evaluate(() => window.axe.run());
+      for (const { id, impact, nodes } of violations) {
+        if (['serious', 'critical'].includes(impact)) found.push(`${name}: ${id} ${nodes[0].target} ${nodes[0].any[0]?.message ?? ''}`);
+      }
+      const excess = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+      if (excess > 0) found.push(`${name}: ${excess} px too wide`);
+    }
+    await page.goto('/account/api-tokens');
+    for (const label of await page.locator('th .name', { hasText: /^Axe / }).allInnerTexts()) await revoke(page, label);
+    equal(found, []);
+  });
+}
+
+await check('the emulator’s warning is on every page of a demo', async visitor => {
+  const page = await visitor();
+  await page.goto('/login');
+  await page.getByRole('complementary', { name: 'Emulator controls' }).waitFor();
+});
+
+// Last, because it uses up attempts.
+await check('too many wrong passwords have to wait, and others do not', async visitor => {
+  const page = await visitor();
+  const email = `${word()}@example.org`;
+  const attempt = () => posted('/login', { Origin: BASE }, { email, password: 'x' });
+  let status;
+  for (let i = 0; i < 12; i += 1) [status] = await attempt();
+  equal(status, 429);
+  await page.goto('/login');
+  await fillIn(page, { email, password: 'x' });
+  await page.getByRole('button', { name: 'Sign in' }).click();
+  holds((await page.getByRole('alert').innerText()).startsWith('Too many failed attempts. Wait '), 'no wait is named');
+  await signIn(page);
+});
+
+await check('no page broke its own content security policy', async () => equal(violations, []));
+
+await browser.close();
+process.exitCode = failed ? 10 : 0;

@@ -47,7 +47,8 @@ pub const PERMISSIONS: [ProjectPermission; 4] = [
     ProjectPermission::AdministerProjects,
 ];
 
-#[derive(Clone)]
+/// Who asks for what.
+#[derive(Clone, Debug)]
 pub struct Question {
     pub asked: Asked,
     pub access: AccessKind,

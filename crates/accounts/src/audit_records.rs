@@ -14,7 +14,9 @@ const OFFSET_MAX: i64 = 100_000;
 async fn records(mut cx: Ctx<op::GetAuditRecords>, input: Input) -> Outcome<op::GetAuditRecords> {
     let offset = input.query_int("offset")?.unwrap_or(0).clamp(0, OFFSET_MAX);
     let limit = input.query_int("limit")?.unwrap_or(LIMIT_MAX).clamp(1, LIMIT_MAX);
-    let moment = |name: &str| input.query(name).filter(|text| !text.is_empty()).map(|text| wire::parse_moment(name, text)).transpose();
+    let moment = |name: &str| {
+        input.query(name).filter(|text| !text.is_empty()).map(|text| wire::parse_moment(name, text)).transpose()
+    };
     let (from, to) = (moment("from")?, moment("to")?);
     let words: Vec<String> = input
         .query("filter")
@@ -43,7 +45,8 @@ async fn records(mut cx: Ctx<op::GetAuditRecords>, input: Input) -> Outcome<op::
     let mut count = SqlBuilder::new("SELECT count(*) AS n");
     condition(&mut count);
     let total: i64 = cx.tx().query_one(count, &[]).await?.get("n")?;
-    let mut sql = SqlBuilder::new("SELECT at_ms, subject, operation, target, before_summary, after_summary, remote_address");
+    let mut sql =
+        SqlBuilder::new("SELECT at_ms, subject, operation, target, before_summary, after_summary, remote_address");
     condition(&mut sql);
     sql.push(" ORDER BY at_ms DESC, id {{c}} DESC LIMIT ").bind(limit).push(" OFFSET ").bind(offset);
     let rows = cx.tx().query(sql, &[]).await?;

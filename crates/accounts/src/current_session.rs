@@ -9,7 +9,9 @@ async fn current(cx: Ctx<op::PortcullisCurrentSession>, input: Input) -> Outcome
     let name = cx.view().with(|snapshot| snapshot.person(user).map(|person| person.display_name.clone()));
     let account_id = cx.caller().account_id().unwrap_or_default().to_owned();
     let link = format!("{}/rest/api/latest/user?accountId={account_id}", input.base_url());
-    cx.done(Reply::json(json!({"self": link, "name": name.unwrap_or_default(), "accountId": account_id, "loginInfo": {}})))
+    cx.done(Reply::json(
+        json!({"self": link, "name": name.unwrap_or_default(), "accountId": account_id, "loginInfo": {}}),
+    ))
 }
 
 pub(crate) fn handlers(handlers: &mut Handlers) {

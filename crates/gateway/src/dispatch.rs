@@ -31,8 +31,6 @@ pub type Response = http::Response<Full<Bytes>>;
 /// The cookie that carries a browser session.
 pub const SESSION_COOKIE: &str = portcullis_console::SESSION_COOKIE;
 
-const GONE_SEARCH: &str = "The requested API has been removed. Please migrate to the /rest/api/3/search/jql API. A full migration guideline is available at https://developer.atlassian.com/changelog/#CHANGE-2046";
-
 /// The edge: route table, handlers, guard.
 pub struct Gateway {
     guard: Guard,
@@ -207,12 +205,6 @@ impl Gateway {
         let headers = &parts.headers;
         if parts.method == http::Method::OPTIONS && surface == Surface::Gateway {
             return Ok(preflight());
-        }
-        if let Some(rest) = path.strip_prefix("/rest/api/")
-            && matches!(rest, "2/search" | "3/search" | "latest/search")
-            && matches!(parts.method, http::Method::GET | http::Method::POST | http::Method::HEAD)
-        {
-            return Err(errors::messages(410, &[GONE_SEARCH.to_owned()], &[]));
         }
         let (row, params, version) = match self.routes.find(&parts.method, &path) {
             Found::Row(row, params, version) => (row, params, version),

@@ -147,6 +147,17 @@ impl OpMode for Policy {
     }
 }
 
+/// What a handler left behind, to be committed.
+struct Settled<M: Mode> {
+    tx: Tx<M>,
+    view: View,
+    target: Target,
+    decision: Decision,
+    notes: AuditNotes,
+    changes: Vec<Entity>,
+    reply: Reply,
+}
+
 struct Entered<M: Mode> {
     tx: Tx<M>,
     located: Located,
@@ -351,7 +362,23 @@ impl Guard {
     }
 
     /// Opens the operation's transaction, locates the target in it and decides.
-    async fn enter<M: OpMode>(&self, row: &'static Row, caller: &Caller, input: &Input) -> Result<Entered<M>, Stop> {
+    ///
+    /// Boxed, so that it is compiled once per mode and not into every handler.
+    fn enter<'a, M: OpMode>(
+        &'a self,
+        row: &'static Row,
+        caller: &'a Caller,
+        input: &'a Input,
+    ) -> Pin<Box<dyn Future<Output = Result<Entered<M>, Stop>> + Send + 'a>> {
+        Box::pin(self.enter_inline(row, caller, input))
+    }
+
+    async fn enter_inline<M: OpMode>(
+        &self,
+        row: &'static Row,
+        caller: &Caller,
+        input: &Input,
+    ) -> Result<Entered<M>, Stop> {
         let mut tx = M::open(self).await?;
         self.catch_up(&mut tx).await?;
         if !self.with_snapshot(|snapshot| still_good(snapshot, caller)) {
@@ -521,7 +548,11 @@ impl Guard {
                 changes: Vec::new(),
             };
             let result = match work(cx, input.clone()).await {
-                Ok(done) => self.settle(done).await.map_err(Problem::from),
+                Ok(Done { cx, reply }) => {
+                    let Ctx { tx, view, target, decision, notes, changes } = cx;
+                    let settled = Settled { tx, view, target, decision, notes, changes, reply };
+                    self.settle(O::ROW, settled).await.map_err(Problem::from)
+                }
                 Err(problem) => Err(problem),
             };
             match result {
@@ -532,36 +563,38 @@ impl Guard {
         }
     }
 
-    async fn settle<O>(&self, done: Done<O>) -> Result<Reply, StoreError>
-    where
-        O: Operation,
-        O::Mode: OpMode,
-    {
-        let Done { cx, reply } = done;
-        let Ctx { tx, view, target, decision, notes, changes } = cx;
-        let entry = || {
-            let caller = &view.caller;
-            AuditEntry {
-                id: self.fresh_id(),
-                at_ms: self.now().0,
-                request_id: caller.request_id.clone(),
-                subject: caller.subject_word(),
-                on_behalf_of: None,
-                credential_id: caller.credential_word(),
-                access_kind: caller.access.word().to_owned(),
-                operation: O::ROW.id.to_owned(),
-                target: notes.target.or_else(|| target.issue.map(|issue| format!("issue:{}", issue.id))),
-                outcome: if reply.status < 400 { "allowed" } else { "failed" }.to_owned(),
-                reason: None,
-                trace: Some(explain::trace_json(&decision.trace)),
-                revision: self.revision(),
-                before: notes.before.map(|json| json.to_string()),
-                after: notes.after.map(|json| json.to_string()),
-                remote_address: caller.address.map(|address| address.to_string()),
-            }
-        };
-        O::Mode::settle(self, tx, entry, changes).await?;
-        Ok(reply)
+    /// The same for every operation of a mode, so that it is compiled once per mode and not once per handler.
+    fn settle<'a, M: OpMode>(
+        &'a self,
+        row: &'static Row,
+        settled: Settled<M>,
+    ) -> Pin<Box<dyn Future<Output = Result<Reply, StoreError>> + Send + 'a>> {
+        Box::pin(async move {
+            let Settled { tx, view, target, decision, notes, changes, reply } = settled;
+            let entry = || {
+                let caller = &view.caller;
+                AuditEntry {
+                    id: self.fresh_id(),
+                    at_ms: self.now().0,
+                    request_id: caller.request_id.clone(),
+                    subject: caller.subject_word(),
+                    on_behalf_of: None,
+                    credential_id: caller.credential_word(),
+                    access_kind: caller.access.word().to_owned(),
+                    operation: row.id.to_owned(),
+                    target: notes.target.or_else(|| target.issue.map(|issue| format!("issue:{}", issue.id))),
+                    outcome: if reply.status < 400 { "allowed" } else { "failed" }.to_owned(),
+                    reason: None,
+                    trace: Some(explain::trace_json(&decision.trace)),
+                    revision: self.revision(),
+                    before: notes.before.map(|json| json.to_string()),
+                    after: notes.after.map(|json| json.to_string()),
+                    remote_address: caller.address.map(|address| address.to_string()),
+                }
+            };
+            M::settle(self, tx, entry, changes).await?;
+            Ok(reply)
+        })
     }
 
     /// Writes buffered refusals to the audit log; run by a job every 250 ms and at shutdown.

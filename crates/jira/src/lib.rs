@@ -8,6 +8,7 @@ pub mod bootstrap;
 mod category;
 mod comment;
 mod component;
+mod dashboard;
 mod field;
 mod filter;
 mod group;
@@ -48,6 +49,7 @@ pub fn handlers(handlers: &mut Handlers) {
     issue::handlers(handlers);
     attachment::handlers(handlers);
     comment::handlers(handlers);
+    dashboard::handlers(handlers);
     filter::handlers(handlers);
     issue_link::handlers(handlers);
     remote_link::handlers(handlers);

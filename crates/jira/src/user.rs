@@ -181,10 +181,8 @@ async fn having_property<M: AnyMode>(tx: &mut Tx<M>, question: &str) -> Result<V
     for row in tx.query(sql, &[key.into()]).await? {
         let value: Json = serde_json::from_str(&row.get::<String>("value")?).unwrap_or_default();
         let found = inner.split('.').try_fold(&value, |value, step| value.get(step));
-        let same = found.is_some_and(|found| match found {
-            Json::String(text) => text == wanted,
-            other => other.to_string() == wanted,
-        });
+        let found = found.map(|found| found.as_str().map_or_else(|| found.to_string(), str::to_owned));
+        let same = found.as_deref() == Some(wanted);
         if same {
             out.push(UserId(row.get("entity_id")?));
         }

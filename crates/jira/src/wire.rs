@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use jiff::tz::Offset;
 use portcullis_guard::{AnyMode, Input, SqlBuilder, StoreError, Tx};
 use portcullis_model::{Problem, UserId};
+use serde::{Deserialize, Deserializer};
 use serde_json::{Map, Value as Json, json};
 use std::collections::HashMap;
 
@@ -192,6 +193,20 @@ impl Paging {
         out.insert("isLast".into(), is_last.into());
         out.insert(member.to_owned(), Json::Array(items));
         Json::Object(out)
+    }
+}
+
+/// Reads a flag of a body as Jira does: `true`, or the text "true", which one client sends.
+///
+/// # Errors
+/// For anything that is no flag.
+pub fn flag<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<bool>, D::Error> {
+    match Option::<Json>::deserialize(deserializer)? {
+        None | Some(Json::Null) => Ok(None),
+        Some(Json::Bool(flag)) => Ok(Some(flag)),
+        Some(Json::String(text)) if text.eq_ignore_ascii_case("true") => Ok(Some(true)),
+        Some(Json::String(text)) if text.eq_ignore_ascii_case("false") => Ok(Some(false)),
+        Some(_) => Err(serde::de::Error::custom("not a flag")),
     }
 }
 

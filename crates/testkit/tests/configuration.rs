@@ -14,6 +14,10 @@ fn texts(answer: &Answer, list: &str, member: &str) -> Vec<String> {
     items.as_array().into_iter().flatten().map(|item| pick(item, member).to_string().replace('"', "")).collect()
 }
 
+fn paragraph() -> Json {
+    json!({"type": "doc", "version": 1, "content": [{"type": "paragraph", "content": [{"type": "text", "text": "x"}]}]})
+}
+
 fn ok(answer: Answer) -> Answer {
     assert!((200..300).contains(&answer.status), "{} {}", answer.status, answer.text);
     answer
@@ -261,12 +265,7 @@ async fn a_project_is_made_changed_trashed_restored_and_deleted() {
         ok(ada.send("DELETE", &format!("/rest/api/3/projectCategory/{category}"), None).await);
 
         let key = new_issue(&cleo, json!({"project": {"key": "NEWER"}, "labels": ["x"]})).await;
-        ok(cleo
-            .post(
-                &format!("/rest/api/3/issue/{key}/comment"),
-                json!({"body": {"type": "doc", "version": 1, "content": []}}),
-            )
-            .await);
+        ok(cleo.post(&format!("/rest/api/3/issue/{key}/comment"), json!({"body": paragraph()})).await);
         ok(cleo.put(&format!("/rest/api/3/issue/{key}/properties/p"), json!(1)).await);
         ok(cleo.put("/rest/api/3/project/NEWER/properties/p", json!({"a": [1, 2]})).await);
         assert_eq!(cleo.send("DELETE", "/rest/api/3/project/NEWER", None).await.status, 404);

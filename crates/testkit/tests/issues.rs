@@ -406,3 +406,123 @@ async fn metadata_lists_what_the_caller_may_set() {
         );
     }
 }
+
+#[tokio::test]
+async fn each_field_asks_for_its_own_permission() {
+    for engine in Engine::ALL {
+        let world = World::start(engine).await;
+        let (ada, cleo) = (world.by("Ada"), world.by("Cleo"));
+        let bare: Vec<Json> =
+            ["BROWSE_PROJECTS", "CREATE_ISSUES", "EDIT_ISSUES", "TRANSITION_ISSUES", "ASSIGNABLE_USER"]
+                .into_iter()
+                .map(|permission| json!({"permission": permission, "holder": {"type": "applicationRole"}}))
+                .collect();
+        let scheme = ada.post("/rest/api/3/permissionscheme", json!({"name": "Bare", "permissions": bare})).await;
+        assert_eq!(scheme.status, 201, "{}", scheme.text);
+        let id: i64 = scheme.at("/id").parse().unwrap();
+        let put = ada.put("/rest/api/3/project/DEMO/permissionscheme", json!({"id": id})).await;
+        assert_eq!(put.status, 200, "{}", put.text);
+
+        let (_, key) = new_issue(&cleo, "DEMO", "Task", json!({})).await;
+        let path = format!("/rest/api/3/issue/{key}");
+        let me = json!({"accountId": world.person("Cleo").account_id});
+        for (field, value) in [
+            ("reporter", me.clone()),
+            ("assignee", me),
+            ("duedate", json!("2026-12-24")),
+            ("fixVersions", json!([])),
+            ("resolution", json!({"name": "Done"})),
+            ("security", json!(null)),
+            ("timetracking", json!({"originalEstimate": "1d"})),
+        ] {
+            let answer = cleo.put(&path, json!({"fields": {field: value}})).await;
+            assert_eq!((answer.status, answer.json()), (400, cannot_be_set(field)));
+        }
+        for (field, value) in [
+            ("comment", json!({"body": paragraph("x")})),
+            ("worklog", json!({"timeSpent": "1h"})),
+            ("issuelinks", json!({"type": {"name": "Blocks"}, "outwardIssue": {"key": "DEMO-1"}})),
+        ] {
+            let answer = cleo.put(&path, json!({"update": {field: [{"add": value}]}})).await;
+            assert_eq!((answer.status, answer.json()), (400, cannot_be_set(field)));
+            let take = json!({"transition": {"id": "31"}, "update": {field: [{"add": value}]}});
+            let answer = cleo.post(&format!("{path}/transitions"), take).await;
+            assert_eq!((answer.status, answer.json()), (400, cannot_be_set(field)));
+        }
+        let take = json!({"transition": {"id": "31"}, "fields": {"resolution": {"name": "Duplicate"}}});
+        assert_eq!(cleo.post(&format!("{path}/transitions"), take).await.json(), cannot_be_set("resolution"));
+        let fields = cleo.get(&path).await.json()["fields"].clone();
+        assert_eq!((&fields["status"]["name"], &fields["comment"]["total"]), (&json!("To Do"), &json!(0)));
+        let done = json!({"transition": {"id": "31"}});
+        assert_eq!(cleo.post(&format!("{path}/transitions"), done).await.status, 204);
+        assert_eq!(cleo.get(&path).await.at("/fields/resolution/name"), "Done");
+    }
+}
+
+#[tokio::test]
+async fn security_levels_are_set_by_their_members_and_followed_by_subtasks() {
+    for engine in Engine::ALL {
+        let world = World::start(engine).await;
+        let (ada, ben, cleo) = (world.by("Ada"), world.by("Ben"), world.by("Cleo"));
+        let member = json!({"type": "user", "parameter": world.person("Ben").account_id});
+        let levels = json!([{"name": "Ben only", "members": [member]}, {"name": "Nobody", "members": []}]);
+        let scheme =
+            ada.post("/rest/api/3/issuesecurityschemes", json!({"name": "Levels", "levels": levels})).await.at("/id");
+        let put = json!({"projectId": "10000", "schemeId": scheme});
+        let answer = ada.put("/rest/api/3/issuesecurityschemes/project", put).await;
+        assert!(answer.status < 400, "{}", answer.text);
+        let grant = json!({"permission": "SET_ISSUE_SECURITY", "holder": {"type": "applicationRole"}});
+        assert_eq!(ada.post("/rest/api/3/permissionscheme/0/permission", grant).await.status, 201);
+
+        let (_, key) = new_issue(&cleo, "DEMO", "Task", json!({})).await;
+        let (_, child) = new_issue(&cleo, "DEMO", "Sub-task", json!({"parent": {"key": key}})).await;
+        let (path, below) = (format!("/rest/api/3/issue/{key}"), format!("/rest/api/3/issue/{child}"));
+        let level = |name: &str| json!({"fields": {"security": {"name": name}}});
+        let not_member = cleo.put(&path, level("Ben only")).await;
+        assert_eq!(not_member.status, 400);
+        assert_eq!(not_member.text, cleo.put(&path, level("No such level")).await.text);
+        assert_eq!(ben.put(&path, level("Nobody")).await.status, 400);
+        assert_eq!(ben.put(&below, level("Ben only")).await.json(), cannot_be_set("security"));
+
+        assert_eq!(ben.put(&path, level("Ben only")).await.status, 204);
+        for hidden in [&path, &below] {
+            assert_eq!((ben.get(hidden).await.status, cleo.get(hidden).await.status), (200, 404));
+        }
+        // A sub-task cannot be hung below what its author does not see.
+        let blind = json!({"fields": {"project": {"key": "DEMO"}, "issuetype": {"name": "Sub-task"}, "summary": "x",
+            "parent": {"key": key}}});
+        assert_eq!(
+            cleo.post("/rest/api/3/issue", blind).await.at("/errors/parent"),
+            "Could not find issue by id or key."
+        );
+        assert_eq!(ben.put(&path, json!({"fields": {"security": null}})).await.status, 204);
+        assert_eq!(cleo.get(&below).await.status, 200);
+        // An epic that is hidden is no parent to those who do not see it.
+        let (_, epic) = new_issue(&ben, "DEMO", "Epic", json!({"security": {"name": "Ben only"}})).await;
+        assert_eq!(ben.put(&path, json!({"fields": {"parent": {"key": epic}}})).await.status, 204);
+        assert_eq!(ben.get(&path).await.at("/fields/parent/key"), epic);
+        let seen = cleo.get(&format!("{path}?expand=changelog")).await;
+        assert!(seen.json()["fields"].get("parent").is_none());
+        assert!(!seen.text.contains(&format!("\"{epic}\"")), "{}", seen.text);
+    }
+}
+
+#[tokio::test]
+async fn restricted_work_does_not_show_in_totals() {
+    for engine in Engine::ALL {
+        let world = World::start(engine).await;
+        let (ben, cleo) = (world.by("Ben"), world.by("Cleo"));
+        let (_, key) = new_issue(&cleo, "DEMO", "Task", json!({})).await;
+        let path = format!("/rest/api/3/issue/{key}");
+        let admins = json!({"type": "role", "value": "Administrators"});
+        let log = json!({"timeSpent": "2h", "visibility": admins});
+        assert_eq!(ben.post(&format!("{path}/worklog"), log).await.status, 201);
+        assert_eq!(ben.get(&path).await.at("/fields/timespent"), "7200");
+        let unseen = cleo.get(&format!("{path}?expand=changelog")).await;
+        assert_eq!(unseen.json()["fields"]["timespent"], Json::Null);
+        assert_eq!(
+            (unseen.at("/fields/worklog/total"), unseen.at("/changelog/total")),
+            ("0".to_owned(), "0".to_owned())
+        );
+    }
+}

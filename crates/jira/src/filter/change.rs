@@ -25,6 +25,7 @@ struct Body {
     name: Option<String>,
     description: Option<String>,
     jql: Option<String>,
+    #[serde(default, deserialize_with = "crate::wire::flag")]
     favourite: Option<bool>,
     #[serde(default)]
     share_permissions: Json,

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use portcullis_authz::op;
 use portcullis_authz::policy::IssueFacts;
 use portcullis_guard::{AnyMode, Ctx, Handlers, Input, Outcome, Reply, Row, SqlBuilder, StoreError, Tx, View};
-use portcullis_model::{IssueId, LevelId, Problem, ProjectId, UserId};
+use portcullis_model::{GroupId, IssueId, LevelId, Problem, ProjectId, UserId};
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 
@@ -303,6 +303,7 @@ struct Around {
     affects_versions: HashMap<i64, Vec<Json>>,
     fields: Vec<CustomField>,
     values: HashMap<(i64, i64), Vec<CustomRow>>,
+    group_names: HashMap<i64, String>,
     parents: HashMap<i64, Related>,
     subtasks: HashMap<i64, Vec<Related>>,
     links: HashMap<i64, Vec<Json>>,
@@ -406,6 +407,9 @@ async fn load_around<M: AnyMode>(
         out.fields = custom_fields(tx).await?;
         if there("field_values") {
             out.values = custom_values(tx, &ids).await?;
+            let groups = out.values.values().flatten().filter_map(|value| value.group);
+            out.group_names = view
+                .with(|snapshot| groups.filter_map(|id| Some((id, snapshot.group(GroupId(id))?.0.clone()))).collect());
         }
     }
     if select.has("parent") {
@@ -912,10 +916,9 @@ fn custom_value_json(field: &CustomField, value: &CustomRow, around: &Around, in
         }
         "userpicker" | "multiuserpicker" => Some(around.people.get(&value.user?)?.json(input)),
         "grouppicker" => {
-            // The name may have changed since; what is stored is the lasting id.
-            value.group?;
+            let name = around.group_names.get(&value.group?)?;
             let link = input.api_url(&format!("/group?groupId={}", wire::encode_query(&value.text)));
-            Some(json!({"groupId": value.text, "self": link}))
+            Some(json!({"name": name, "groupId": value.text, "self": link}))
         }
         _ => Some(value.text.clone().into()),
     }

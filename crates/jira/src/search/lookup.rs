@@ -724,17 +724,14 @@ impl<M: AnyMode> Compiler<'_, M> {
             }
             let text = shown(value).to_lowercase();
             let before = any.len() + outward.len() + inward.len();
-            for found in &types {
-                if found.name.to_lowercase() == text || id_of(value) == Some(found.id) {
-                    any.push(found.id);
-                    continue;
-                }
-                if found.outward.to_lowercase() == text {
-                    outward.push(found.id);
-                }
-                if found.inward.to_lowercase() == text {
-                    inward.push(found.id);
-                }
+            // The words for one direction win over the name: "Blocks" is both.
+            outward.extend(types.iter().filter(|found| found.outward.to_lowercase() == text).map(|found| found.id));
+            inward.extend(types.iter().filter(|found| found.inward.to_lowercase() == text).map(|found| found.id));
+            if before == any.len() + outward.len() + inward.len() {
+                let named = |found: &&crate::refs::LinkType| {
+                    found.name.to_lowercase() == text || id_of(value) == Some(found.id)
+                };
+                any.extend(types.iter().filter(named).map(|found| found.id));
             }
             if before == any.len() + outward.len() + inward.len() {
                 return unknown(name, value);

@@ -15,6 +15,7 @@ mod matches;
 mod order;
 mod parse;
 mod pick;
+mod removed;
 pub mod sanitise;
 mod suggestions;
 pub mod text;
@@ -25,6 +26,7 @@ mod tests;
 use portcullis_guard::Handlers;
 
 pub(crate) fn handlers(handlers: &mut Handlers) {
+    removed::handlers(handlers);
     jql_search::handlers(handlers);
     count::handlers(handlers);
     matches::handlers(handlers);

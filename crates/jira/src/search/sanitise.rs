@@ -68,7 +68,10 @@ fn each_in(clause: &mut Clause, each: &mut impl FnMut(&Kind, &mut Value)) {
                 Operand::List(values) => values.as_mut_slice(),
                 Operand::Empty | Operand::Absent => &mut [],
             };
-            values.iter_mut().filter(|value| matches!(value, Value::Text(_))).for_each(|value| each(&field.kind, value));
+            values
+                .iter_mut()
+                .filter(|value| matches!(value, Value::Text(_)))
+                .for_each(|value| each(&field.kind, value));
         }
     }
 }
@@ -153,13 +156,16 @@ async fn sanitise(mut cx: Ctx<op::SanitiseJqlQueries>, input: Input) -> Outcome<
     let (view, now) = (cx.view().clone(), cx.now());
     let mut out: Vec<Json> = Vec::with_capacity(body.queries.len());
     for asked in &body.queries {
-        let user = match &asked.account_id {
-            Some(account) => {
-                let found = view.with(|snapshot| snapshot.user_by_account_id(account));
-                Some(found.ok_or_else(|| Problem::invalid(format!("The user with account ID '{account}' does not exist.")))?)
-            }
-            None => None,
-        };
+        let user =
+            match &asked.account_id {
+                Some(account) => {
+                    let found = view.with(|snapshot| snapshot.user_by_account_id(account));
+                    Some(found.ok_or_else(|| {
+                        Problem::invalid(format!("The user with account ID '{account}' does not exist."))
+                    })?)
+                }
+                None => None,
+            };
         let mut json = json!({"initialQuery": asked.query});
         if let Some(account) = &asked.account_id {
             json["accountId"] = account.as_str().into();

@@ -8414,8 +8414,8 @@ mod rows {
         classic: Some(ScopeSet::from_positions(&[201])),
         granular: Some(ScopeSet::from_positions(&[199, 168, 167, 162, 113])),
         connect: ConnectRule::Scope(ConnectScope::Write),
-        permission: Expr::All(&[Expr::Project(ProjectPermission::BrowseProjects, Of::EachProject), Expr::Project(ProjectPermission::CreateIssues, Of::EachProject)]),
-        locate: Locate::BodyCreateIssues,
+        permission: Expr::All(&[Expr::Project(ProjectPermission::BrowseProjects, Of::AnyProject), Expr::Project(ProjectPermission::CreateIssues, Of::AnyProject)]),
+        locate: Locate::Nothing,
         deny: Some(400), hide: false, source: Source::Text,
         open: None,
     };

@@ -4,9 +4,11 @@
 //! change costs the same in a small site and a large one. Ids are positions: tables are dense vectors, because the store
 //! hands out ids in sequence.
 
+use std::collections::HashMap;
+
 use portcullis_model::{
     FieldId, GlobalPermission, GlobalPermissionSet, GrantId, GroupId, IssueId, LevelId, ProjectId, ProjectPermission,
-    RoleId, SchemeId, SecuritySchemeId, UserId,
+    ProjectPermissionSet, RoleId, SchemeId, SecuritySchemeId, UserId,
 };
 
 /// Distinct roles with actors in one project.
@@ -255,6 +257,8 @@ impl Holders {
 #[derive(Clone, Debug)]
 struct Scheme {
     permissions: Vec<Holders>,
+    /// The same by holder, for [`Policy::permissions_in`].
+    by_holder: Box<[(Holder, ProjectPermissionSet)]>,
 }
 
 #[derive(Clone, Debug)]
@@ -366,6 +370,7 @@ impl Policy {
                     Holders::compile(grants.map(|(_, holder)| holder))
                 })
                 .collect(),
+            by_holder: by_holder(&facts.grants),
         });
         self.schemes.put(id.slot(), scheme);
     }
@@ -599,19 +604,40 @@ impl Policy {
         user: Option<UserId>,
         project: ProjectId,
         issue: Option<&IssueFacts>,
-    ) -> portcullis_model::ProjectPermissionSet {
+    ) -> ProjectPermissionSet {
         let Some((project, scheme)) =
             self.live(project).and_then(|project| Some((project, self.schemes.at(project.facts.scheme.slot())?)))
         else {
-            return portcullis_model::ProjectPermissionSet::EMPTY;
+            return ProjectPermissionSet::EMPTY;
         };
         let person = self.person(user);
-        ProjectPermission::ALL
-            .into_iter()
-            .zip(&scheme.permissions)
-            .filter(|(_, holders)| self.matches(person, holders, project, issue).is_some())
-            .map(|(permission, _)| permission)
-            .collect()
+        let roles = person.map_or(0, |person| role_mask(project, &person));
+        let holds = |holder| match (holder, person) {
+            // A team-managed project is never public.
+            (Holder::Anyone, _) => person.is_some() || !project.facts.team_managed,
+            (_, None) | (Holder::PortalCustomer, _) => false,
+            (Holder::AnyApplication, Some(person)) => person.applications != 0,
+            (Holder::Application(position), Some(person)) => {
+                position < 64 && person.applications & (1 << position) != 0
+            }
+            (Holder::User(user), Some(person)) => user == person.id,
+            (Holder::Group(group), Some(person)) => person.groups.binary_search(&group).is_ok(),
+            (Holder::Role(role), Some(_)) => role_bit(project, role) & roles != 0,
+            (Holder::ProjectLead, Some(person)) => project.facts.lead == Some(person.id),
+            (Holder::Reporter, Some(person)) => issue.is_some_and(|issue| issue.reporter == Some(person.id)),
+            (Holder::Assignee, Some(person)) => issue.is_some_and(|issue| issue.assignee == Some(person.id)),
+            (Holder::UserField(field), Some(person)) => {
+                issue.is_some_and(|issue| issue.user_fields.contains(&(field, person.id)))
+            }
+            (Holder::GroupField(field), Some(person)) => issue.is_some_and(|issue| {
+                issue.group_fields.iter().any(|(of, group)| *of == field && person.groups.binary_search(group).is_ok())
+            }),
+        };
+        scheme
+            .by_holder
+            .iter()
+            .filter(|(holder, _)| holds(*holder))
+            .fold(ProjectPermissionSet::EMPTY, |all, (_, set)| all.union(*set))
     }
 
     /// A filter that hides nothing, for the operator: every project that is not in the trash, and every level.
@@ -709,6 +735,15 @@ pub struct Visibility {
     pub levels: Vec<(ProjectId, LevelId)>,
     /// Levels the caller is in for single issues.
     pub conditional_levels: Vec<(ProjectId, LevelId, Condition)>,
+}
+
+/// What each holder has been granted.
+fn by_holder(grants: &[(ProjectPermission, HolderFacts)]) -> Box<[(Holder, ProjectPermissionSet)]> {
+    let mut out: HashMap<Holder, Vec<ProjectPermission>> = HashMap::new();
+    for (permission, facts) in grants {
+        out.entry(facts.holder).or_default().push(*permission);
+    }
+    out.into_iter().map(|(holder, permissions)| (holder, permissions.into_iter().collect())).collect()
 }
 
 fn find<K: Ord + Copy>(sorted: &[(K, GrantId)], key: K) -> Option<GrantId> {

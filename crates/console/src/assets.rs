@@ -16,6 +16,20 @@ macro_rules! avatar {
     };
 }
 
+/// A small mark for things that Jira's answers link an icon for; the path draws it on a square.
+macro_rules! icon {
+    ($color:literal, $path:literal) => {
+        concat!(
+            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 16 16\" width=\"16\" height=\"16\"><rect width=\"16\" ",
+            "height=\"16\" rx=\"3\" fill=\"",
+            $color,
+            "\"/><path d=\"",
+            $path,
+            "\" fill=\"none\" stroke=\"#fff\" stroke-width=\"2\" stroke-linecap=\"round\"/></svg>\n"
+        )
+    };
+}
+
 /// A file under `/static/`: its content type and text.
 pub fn static_file(name: &str) -> Option<(&'static str, &'static str)> {
     Some(match name {
@@ -27,6 +41,10 @@ pub fn static_file(name: &str) -> Option<(&'static str, &'static str)> {
         "avatar-24.svg" => (SVG, avatar!("24")),
         "avatar-32.svg" => (SVG, avatar!("32")),
         "avatar-48.svg" => (SVG, avatar!("48")),
+        "issuetype.svg" => (SVG, icon!("#0d5e52", "M4.5 8.5l2.5 2.5 4.5-6")),
+        "status.svg" => (SVG, icon!("#5a6472", "M4 8h8")),
+        "priority.svg" => (SVG, icon!("#b4552d", "M4 9l4-4 4 4")),
+        "project.svg" => (SVG, icon!("#2f4a7d", "M4 5h8M4 8h8M4 11h5")),
         _ => return None,
     })
 }

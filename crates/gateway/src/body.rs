@@ -38,6 +38,7 @@ pub(crate) fn json(bytes: &Bytes) -> Result<Body, BadBody> {
         return Ok(Body::Empty);
     }
     match serde_json::from_slice(bytes) {
+        Ok(json) if holds_nul(&json) => Err(BadBody::Unreadable(NUL.to_owned())),
         Ok(json) => Ok(Body::Json(json)),
         Err(error) => Err(BadBody::Unreadable(format!(
             "There was an error parsing JSON. Check that your request body is valid. (line {}, column {})",
@@ -47,10 +48,27 @@ pub(crate) fn json(bytes: &Bytes) -> Result<Body, BadBody> {
     }
 }
 
+/// No text of ours holds this character, and no database takes it.
+pub(crate) const NUL: &str = "The request holds the character U+0000, which no text may hold.";
+
+fn holds_nul(json: &serde_json::Value) -> bool {
+    use serde_json::Value as Json;
+    match json {
+        Json::String(text) => text.contains('\0'),
+        Json::Array(items) => items.iter().any(holds_nul),
+        Json::Object(members) => members.iter().any(|(name, value)| name.contains('\0') || holds_nul(value)),
+        Json::Null | Json::Bool(_) | Json::Number(_) => false,
+    }
+}
+
 /// A posted form.
 pub(crate) fn form(bytes: &Bytes) -> Result<Body, BadBody> {
     let text = std::str::from_utf8(bytes).map_err(|_| BadBody::Unreadable("The form is not UTF-8.".to_owned()))?;
-    Ok(Body::Form(crate::head::pairs(text)))
+    let fields = crate::head::pairs(text);
+    if fields.iter().any(|(name, value)| name.contains('\0') || value.contains('\0')) {
+        return Err(BadBody::Unreadable(NUL.to_owned()));
+    }
+    Ok(Body::Form(fields))
 }
 
 /// A multipart upload.

@@ -202,6 +202,9 @@ impl Gateway {
         let (surface, path, base_url) = self.surface_of(full_path)?;
         trail.surface = surface;
         let query = head::pairs(parts.uri.query().unwrap_or_default());
+        if query.iter().any(|(name, value)| name.contains('\0') || value.contains('\0')) {
+            return Err(bad_request(body::NUL));
+        }
         let headers = &parts.headers;
         if parts.method == http::Method::OPTIONS && surface == Surface::Gateway {
             return Ok(preflight());

@@ -399,6 +399,9 @@ impl Guard {
             team_managed: &|project| {
                 self.with_snapshot(|snapshot| snapshot.policy.project(project).map(|facts| facts.team_managed))
             },
+            has_key: &|project, key| {
+                self.with_snapshot(|snapshot| snapshot.policy.project(project).is_some_and(|facts| facts.key == key))
+            },
             scheme: &|project| {
                 self.with_snapshot(|snapshot| snapshot.policy.project(project).map(|facts| facts.scheme.0))
             },

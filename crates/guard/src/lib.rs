@@ -22,7 +22,7 @@
 //! # use portcullis_guard::{Ctx, Handlers, Input, Outcome, Reply};
 //! # use portcullis_authz::op;
 //! async fn read(mut cx: Ctx<op::GetIssue>, _: Input) -> Outcome<op::GetIssue> {
-//!     cx.tx().execute("DELETE FROM jira_issue", &[]).await?; // the transaction of a read has no `execute`
+//!     cx.tx().execute("SELECT 1 AS one", &[]).await?; // the transaction of a read has no `execute`
 //!     cx.done(Reply::no_content())
 //! }
 //! Handlers::default().on(read);

@@ -94,6 +94,8 @@ pub(crate) struct Directory<'a> {
     pub user: &'a (dyn Fn(&str) -> Option<UserId> + Sync),
     pub browse_conditions: &'a (dyn Fn(ProjectId) -> Vec<Condition> + Sync),
     pub team_managed: &'a (dyn Fn(ProjectId) -> Option<bool> + Sync),
+    /// Whether this is the project's key today; a former one is not.
+    pub has_key: &'a (dyn Fn(ProjectId, &str) -> bool + Sync),
     pub scheme: &'a (dyn Fn(ProjectId) -> Option<i64> + Sync),
     pub share_matches: &'a (dyn Fn(&Share) -> bool + Sync),
     pub all_projects: &'a (dyn Fn() -> Vec<ProjectId> + Sync),
@@ -258,7 +260,7 @@ pub(crate) async fn locate<M: Mode>(
             let named = |side: &str| project_reference(input.json().get(side));
             let (inward, outward) = (named("inwardIssue"), named("outwardIssue"));
             out.name = inward.clone();
-            // The outward issue is the source of the link; what the engine calls the other issue.
+            // The engine's other issue is the outward one, on whose project LINK_ISSUES is asked.
             out.issue = issue_named(tx, directory, &inward).await?;
             out.other_issue = issue_named(tx, directory, &outward).await?;
             out.restriction = Fact::Known(Restriction::None);
@@ -636,7 +638,7 @@ fn changes_key_or_scheme(directory: &Directory<'_>, out: &Located, input: &Input
     let body = input.json();
     let project = out.project.known().copied();
     let key_changes = body.get("key").is_some_and(|key| {
-        let same = key.as_str().is_some_and(|key| project.is_some() && (directory.project)(key) == project);
+        let same = key.as_str().is_some_and(|key| project.is_some_and(|id| (directory.has_key)(id, key)));
         !same && !key.is_null()
     });
     let scheme_changes = body.get("permissionScheme").is_some_and(|scheme| {

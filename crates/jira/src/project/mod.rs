@@ -5,6 +5,7 @@ mod delete;
 mod read;
 mod restore;
 mod search;
+mod trash;
 mod types;
 mod update;
 mod validate;
@@ -22,6 +23,7 @@ pub(crate) fn handlers(handlers: &mut Handlers) {
     update::handlers(handlers);
     delete::handlers(handlers);
     restore::handlers(handlers);
+    trash::handlers(handlers);
     types::handlers(handlers);
     validate::handlers(handlers);
 }

@@ -377,6 +377,10 @@ impl<M: AnyMode> Compiler<'_, M> {
             fragment
         };
         match kind {
+            // Every issue has both; `project is not EMPTY` is how people write "all issues" since queries must be bounded.
+            Kind::Project | Kind::Key if matches!(test, Test::Empty { .. }) => {
+                Ok(if test == (Test::Empty { negated: true }) { Fragment::always() } else { Fragment::never() })
+            }
             Kind::Project => {
                 no_empty(Ok(Fragment::always()))?;
                 let set = self.projects(name, values).await?;

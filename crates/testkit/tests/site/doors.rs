@@ -48,7 +48,8 @@ fn check_nobody(row: &Row, answer: &Answer, door: &str) {
 /// The answer to a credential that failed: as to nobody where Jira falls back for reading, else refused; always marked.
 fn check_failed(row: &Row, answer: &Answer, door: &str) {
     let what = format!("{door}: {} {} ({}) {}", row.method.name(), row.path, row.id, answer.text);
-    let falls_back = row.mode == ModeKind::Read && row.area == Area::Jira && has(row.access, AccessKind::Anonymous);
+    let on_site = matches!(row.area, Area::Jira | Area::Site);
+    let falls_back = row.mode == ModeKind::Read && on_site && has(row.access, AccessKind::Anonymous);
     if falls_back {
         check_nobody(row, answer, door);
     } else {

@@ -26,7 +26,7 @@ async fn matrix_is_as_committed() {
         }
         let _ = writeln!(out, "{:<55} {}", row.id, cells.iter().map(|cell| format!("{cell:>4}")).collect::<String>());
     }
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/matrix.txt");
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/site/matrix.txt");
     if std::env::var_os("PORTCULLIS_WRITE_MATRIX").is_some() {
         std::fs::write(&file, &out).expect("the matrix file");
     }

@@ -7,13 +7,14 @@ use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::header::HeaderMap;
 use http_body_util::Full;
-use portcullis_authz::{Area, Locate, Row};
+use portcullis_authz::{Area, Row};
 use portcullis_guard::{Body, Caller, Guard, Handlers, Input, Reply, ReplyBody, RequestHead, Stop};
 use portcullis_model::{Problem, Surface};
 use serde_json::{Value as Json, json};
 
+use crate::accept::{self, BodyKind};
 use crate::body::{self, BadBody};
 use crate::config::Config;
 use crate::emulator::{Fault, FaultKind, Faults};
@@ -21,6 +22,8 @@ use crate::errors::{self, Shape};
 use crate::head;
 use crate::metrics::Metrics;
 use crate::openapi;
+use crate::pages;
+use crate::response;
 use crate::routes::{Found, Routes, normalise};
 
 /// A request as hyper, or a test, hands it over.
@@ -44,19 +47,19 @@ pub struct Gateway {
 }
 
 /// What is known of a request while it is answered; feeds the headers and the log line.
-struct Trail {
-    request_id: String,
-    method: http::Method,
-    path: String,
-    accept: Option<String>,
-    operation: &'static str,
-    access: &'static str,
-    account_id: Option<String>,
-    failed_login: bool,
-    decision: Option<String>,
-    reason: &'static str,
-    surface: Surface,
-    remaining: Option<(u32, u32)>,
+pub(crate) struct Trail {
+    pub(crate) request_id: String,
+    pub(crate) method: http::Method,
+    pub(crate) path: String,
+    pub(crate) accept: Option<String>,
+    pub(crate) operation: &'static str,
+    pub(crate) access: &'static str,
+    pub(crate) account_id: Option<String>,
+    pub(crate) failed_login: bool,
+    pub(crate) decision: Option<String>,
+    pub(crate) reason: &'static str,
+    pub(crate) surface: Surface,
+    pub(crate) remaining: Option<(u32, u32)>,
 }
 
 impl Gateway {
@@ -154,14 +157,16 @@ impl Gateway {
         let answered =
             tokio::time::timeout(self.config.request_timeout, self.answer(request, address, &mut trail)).await;
         let mut response = match answered {
-            Ok(Ok(reply)) => self.reply(reply, range.as_deref()),
-            Ok(Err(shape)) => shaped(shape),
-            Err(_) => shaped(errors::messages(503, &["The request took too long and was stopped.".to_owned()], &[])),
+            Ok(Ok(reply)) => response::of_reply(reply, range.as_deref()),
+            Ok(Err(shape)) => response::shaped(shape),
+            Err(_) => {
+                response::shaped(errors::messages(503, &["The request took too long and was stopped.".to_owned()], &[]))
+            }
         };
         if trail.method == http::Method::HEAD {
             *response.body_mut() = Full::default();
         }
-        self.headers(&mut response, &trail);
+        response::put_headers(&mut response, &trail, self.config.emulator.is_some());
         let took_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.metrics.observe(trail.operation, response.status().as_u16(), took_us);
         tracing::info!(
@@ -207,7 +212,7 @@ impl Gateway {
         }
         let headers = &parts.headers;
         if parts.method == http::Method::OPTIONS && surface == Surface::Gateway {
-            return Ok(preflight());
+            return Ok(response::preflight());
         }
         let (row, params, version) = match self.routes.find(&parts.method, &path) {
             Found::Row(row, params, version) => (row, params, version),
@@ -226,18 +231,21 @@ impl Gateway {
         } else if row.area == Area::Management {
             trail.surface = Surface::Management;
         }
-        let media = media_type(headers);
-        let announces_body = announces_body(headers);
-        let body_kind = body_kind(row, media.as_deref(), announces_body, trail)?;
-        if row.area == Area::Console && row.method != portcullis_authz::Method::Get && self.from_another_site(headers) {
-            return Err(from_elsewhere(&trail.request_id));
+        let media = accept::media_type(headers);
+        let announces_body = accept::announces_body(headers);
+        let body_kind = accept::body_kind(row, media.as_deref(), announces_body, trail)?;
+        if row.area == Area::Console
+            && row.method != portcullis_authz::Method::Get
+            && self.is_from_another_site(headers)
+        {
+            return Err(pages::from_elsewhere(&trail.request_id));
         }
         let caller = self.authenticate(row, headers, address, trail, &base_url).await?;
         if let Some(kind) = self.faults.meet(row.id, &trail.path).filter(|_| row.area != Area::Operations) {
             self.suffer(kind).await?;
         }
         self.rate(&caller, trail)?;
-        if matches!(body_kind, BodyKind::Multipart) && !is_no_check(headers) {
+        if matches!(body_kind, BodyKind::Multipart) && !accept::is_no_check(headers) {
             return Err(Shape {
                 status: 403,
                 content_type: "text/plain",
@@ -246,10 +254,10 @@ impl Gateway {
             });
         }
         let body = self.body(raw_body, body_kind, headers).await?;
-        check_conversions(&query, &trail.path)?;
-        check_located_body(row, &body)?;
+        accept::check_conversions(&query, &trail.path)?;
+        accept::check_located_body(row, &body)?;
         if row.area == Area::Console && !matches!(row.method, portcullis_authz::Method::Get) && row.open.is_none() {
-            check_form_token(&caller, row, &body)?;
+            accept::check_form_token(&caller, row, &body)?;
         }
         let input = Input::new(params, query, body, version, base_url.clone());
         if let Some(reply) = self.own(row, &caller, &input).await? {
@@ -311,7 +319,7 @@ impl Gateway {
     /// Whether the browser says that a page of another site made the request. Signing in has no session yet whose form token
     /// could prove the page, and must not be done for somebody by a foreign page; a program that sends neither header carries
     /// nobody else's cookies.
-    fn from_another_site(&self, headers: &HeaderMap) -> bool {
+    fn is_from_another_site(&self, headers: &HeaderMap) -> bool {
         let foreign_site = headers.get("sec-fetch-site").is_some_and(|site| site != "same-origin" && site != "none");
         let foreign_origin = headers.get("origin").is_some_and(|origin| *origin != *self.own_origin(headers));
         foreign_site || foreign_origin
@@ -358,7 +366,7 @@ impl Gateway {
                 trail.reason = refusal.reason.map_or("", |reason| reason.word());
                 trail.failed_login |= refusal.failed_login;
                 if refusal.row.area == Area::Console {
-                    return console_refusal(&refusal, trail);
+                    return pages::refusal(&refusal, trail);
                 }
                 let strict = !self.guard.failed_basic_is_anonymous();
                 errors::refusal(&refusal, trail.surface, trail.accept.as_deref(), base_url, strict)
@@ -368,7 +376,7 @@ impl Gateway {
                     log_cause(&trail.request_id, trail.operation, cause.as_ref());
                 }
                 if trail.surface == Surface::Console {
-                    return console_problem(&problem, trail);
+                    return pages::problem(&problem, trail);
                 }
                 errors::problem(&problem, &trail.path, &trail.request_id)
             }
@@ -388,7 +396,7 @@ impl Gateway {
                 out.headers.push(("retry-after", "1".to_owned()));
                 Err(out)
             }
-            FaultKind::RateLimit => Err(rate_limited(0, 1)),
+            FaultKind::RateLimit => Err(response::rate_limited(0, 1)),
         }
     }
 
@@ -412,7 +420,7 @@ impl Gateway {
         entry.1 = entry.1.saturating_add(1);
         let used = entry.1;
         trail.remaining = Some((limit.saturating_sub(used), limit));
-        if used > limit { Err(rate_limited(limit, 1)) } else { Ok(()) }
+        if used > limit { Err(response::rate_limited(limit, 1)) } else { Ok(()) }
     }
 
     async fn body<B>(&self, raw: B, kind: BodyKind, headers: &HeaderMap) -> Result<Body, Shape>
@@ -509,300 +517,6 @@ impl Gateway {
         }
         Ok(Reply::json(json!({"now_ms": self.guard.now().0, "offset_ms": clock.offset_ms()})))
     }
-
-    fn reply(&self, reply: Reply, range: Option<&str>) -> Response {
-        let mut headers: Vec<(&'static str, String)> = reply.headers;
-        let (content_type, content): (String, Bytes) = match reply.body {
-            ReplyBody::Empty => (String::new(), Bytes::new()),
-            ReplyBody::Json(json) => (errors::JSON.to_owned(), json.to_string().into()),
-            ReplyBody::Html(page) => {
-                headers.extend(page_headers());
-                ("text/html;charset=UTF-8".to_owned(), page.into())
-            }
-            ReplyBody::Text(content_type, text) => (content_type.to_owned(), text.into()),
-            ReplyBody::Bytes { content_type, file_name, content } => {
-                let name = percent_encoding::utf8_percent_encode(&file_name, percent_encoding::NON_ALPHANUMERIC);
-                headers.push(("content-disposition", format!("attachment; filename*=UTF-8''{name}")));
-                headers.push(("content-security-policy", "sandbox; default-src 'none'".to_owned()));
-                headers.push(("accept-ranges", "bytes".to_owned()));
-                return ranged(reply.status, content_type, content.into(), headers, range);
-            }
-        };
-        build(reply.status, &content_type, content, headers)
-    }
-
-    /// The headers that every answer carries.
-    fn headers(&self, response: &mut Response, trail: &Trail) {
-        let out = response.headers_mut();
-        let mut put = |name: &'static str, value: &str| {
-            if let Ok(value) = HeaderValue::from_str(value) {
-                out.insert(HeaderName::from_static(name), value);
-            }
-        };
-        put("atl-traceid", &trail.request_id);
-        put("atl-request-id", &as_uuid(&trail.request_id));
-        put("x-arequestid", &trail.request_id);
-        put("x-content-type-options", "nosniff");
-        put("x-xss-protection", "1; mode=block");
-        put("timing-allow-origin", "*");
-        put("vary", "Accept-Encoding");
-        if let Some(account_id) = &trail.account_id {
-            put("x-aaccountid", account_id);
-        }
-        if trail.failed_login {
-            put("x-seraph-loginreason", "AUTHENTICATED_FAILED");
-        }
-        if let Some(decision) = trail.decision.as_deref().filter(|decision| !decision.is_empty()) {
-            put("portcullis-decision", decision);
-        }
-        if let Some((left, limit)) = trail.remaining {
-            put("x-ratelimit-limit", &limit.to_string());
-            put("x-ratelimit-remaining", &left.to_string());
-            put("ratelimit-policy", &format!("\"jira-burst-based\";q={limit};w=1"));
-            if left.saturating_mul(5) < limit {
-                put("x-ratelimit-nearlimit", "true");
-            }
-        }
-        if trail.surface == Surface::Gateway {
-            put("access-control-allow-origin", "*");
-            put("access-control-expose-headers", "*");
-        }
-        if self.config.emulator.is_some() {
-            put("portcullis-emulator", "on");
-        }
-        if !out.contains_key(header::CACHE_CONTROL) {
-            out.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache, no-store, no-transform"));
-        }
-    }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum BodyKind {
-    None,
-    Json,
-    Form,
-    Multipart,
-}
-
-fn media_type(headers: &HeaderMap) -> Option<String> {
-    let text = head::text(headers, "content-type")?;
-    Some(text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase())
-}
-
-fn announces_body(headers: &HeaderMap) -> bool {
-    headers.contains_key(header::TRANSFER_ENCODING)
-        || head::text(headers, "content-length").is_some_and(|length| length.trim() != "0")
-}
-
-/// Which body the operation takes; 415 for another. Checked before who is asking, as Jira does.
-fn body_kind(row: &Row, media: Option<&str>, announces_body: bool, trail: &Trail) -> Result<BodyKind, Shape> {
-    if row.method == portcullis_authz::Method::Get {
-        return Ok(BodyKind::None);
-    }
-    let takes = match (row.area, row.id) {
-        (_, "addAttachment") => BodyKind::Multipart,
-        (Area::Console, _) => BodyKind::Form,
-        _ => BodyKind::Json,
-    };
-    let expected = match takes {
-        BodyKind::Multipart => "multipart/form-data",
-        BodyKind::Form => "application/x-www-form-urlencoded",
-        BodyKind::Json | BodyKind::None => "application/json",
-    };
-    match media {
-        None if !announces_body => Ok(BodyKind::None),
-        Some(media) if media == expected => Ok(takes),
-        // A client that sends a type out of habit with an empty body means no body.
-        Some(_) if !announces_body => Ok(BodyKind::None),
-        other => {
-            let named = other.unwrap_or("null");
-            let detail = format!("Content-Type '{named}' is not supported.");
-            let mut out = errors::problem_document(415, "Unsupported Media Type", &detail, &trail.path);
-            out.headers.push(("accept", expected.to_owned()));
-            Err(out)
-        }
-    }
-}
-
-/// `X-Atlassian-Token: no-check`; one client leaves the hyphen out.
-fn is_no_check(headers: &HeaderMap) -> bool {
-    head::text(headers, "x-atlassian-token").is_some_and(|text| matches!(text, "no-check" | "nocheck"))
-}
-
-/// Parameters are bound before permissions, so that the answer is the same for what is seen and unseen.
-fn check_conversions(query: &[(String, String)], path: &str) -> Result<(), Shape> {
-    for (name, value) in query {
-        if matches!(name.as_str(), "startAt" | "maxResults") && !value.is_empty() && value.parse::<i64>().is_err() {
-            let detail = format!("Failed to convert '{name}' with value: '{value}'");
-            return Err(errors::problem_document(400, "Bad Request", &detail, path));
-        }
-    }
-    Ok(())
-}
-
-/// Operations that name their target in the body need one that can be read.
-fn check_located_body(row: &Row, body: &Body) -> Result<(), Shape> {
-    let from_body = matches!(
-        row.locate,
-        Locate::BodyCreateIssue
-            | Locate::BodyCreateIssues
-            | Locate::BodyIssueLink
-            | Locate::BodyVersion
-            | Locate::BodyComponent
-    );
-    match body {
-        Body::Json(Json::Object(_)) => Ok(()),
-        Body::Empty if from_body => Err(errors::unreadable("No content to map to Object due to end of input")),
-        _ if from_body => {
-            Err(errors::unreadable("Invalid request payload. Refer to the REST API documentation and try again."))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// A form of ours carries the token that ties it to the session and to what it does.
-fn check_form_token(caller: &Caller, row: &Row, body: &Body) -> Result<(), Shape> {
-    let presented = match body {
-        Body::Form(fields) => {
-            fields.iter().find(|(name, _)| name == "form_token").map_or("", |(_, value)| value.as_str())
-        }
-        Body::Empty | Body::Json(_) | Body::Multipart(_) => "",
-    };
-    if caller.session().is_none() || caller.form_token_matches(row.id, presented) {
-        return Ok(());
-    }
-    let page =
-        portcullis_console::error_page(403, "This form is out of date", "Go back, reload the page and try again.", "");
-    Err(Shape { status: 403, content_type: "text/html;charset=UTF-8", text: page, headers: page_headers() })
-}
-
-fn console_refusal(refusal: &portcullis_guard::Refusal, trail: &Trail) -> Shape {
-    use portcullis_guard::RefusalKind;
-    let (status, title, words) = match refusal.kind {
-        RefusalKind::Unauthenticated if trail.method == http::Method::GET => {
-            let back = percent_encoding::utf8_percent_encode(&trail.path, percent_encoding::NON_ALPHANUMERIC);
-            return Shape {
-                status: 303,
-                content_type: "text/html;charset=UTF-8",
-                text: String::new(),
-                headers: vec![("location", format!("/login?return_to={back}"))],
-            };
-        }
-        RefusalKind::Unauthenticated | RefusalKind::WrongCredential => {
-            (401, "Sign in first", "Your session has ended. Sign in and try again.")
-        }
-        RefusalKind::CrossSite => return from_elsewhere(&trail.request_id),
-        RefusalKind::TooMany { .. } => (429, "Too many attempts", "Wait a minute before you try again."),
-        RefusalKind::Hidden => (404, "Nothing here", "The page does not exist, or you may not see it."),
-        RefusalKind::Scope | RefusalKind::Forbidden => (403, "Not allowed", "You do not have permission to do this."),
-        RefusalKind::Unavailable => (503, "Try again", "The server cannot decide at the moment."),
-    };
-    page_shape(status, title, words, &trail.request_id)
-}
-
-fn from_elsewhere(request_id: &str) -> Shape {
-    let words = "The request did not come from a page of this site, so nothing was done.";
-    page_shape(403, "Not from this site", words, request_id)
-}
-
-fn console_problem(problem: &Problem, trail: &Trail) -> Shape {
-    let shape = errors::problem(problem, &trail.path, &trail.request_id);
-    let words =
-        problem.messages.first().or(problem.fields.first().map(|(_, words)| words)).cloned().unwrap_or_default();
-    page_shape(shape.status, "That did not work", &words, &trail.request_id)
-}
-
-fn page_shape(status: u16, title: &str, words: &str, request_id: &str) -> Shape {
-    let text = portcullis_console::error_page(status, title, words, request_id);
-    Shape { status, content_type: "text/html;charset=UTF-8", text, headers: page_headers() }
-}
-
-/// Pages run nothing from elsewhere and cannot be framed.
-fn page_headers() -> Vec<(&'static str, String)> {
-    let policy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; form-action 'self'; \
-                  frame-ancestors 'none'; base-uri 'none'";
-    vec![
-        ("content-security-policy", policy.to_owned()),
-        ("x-frame-options", "DENY".to_owned()),
-        ("referrer-policy", "same-origin".to_owned()),
-        ("cross-origin-opener-policy", "same-origin".to_owned()),
-    ]
-}
-
-/// CORS at the gateway: any origin, never with cookies.
-fn preflight() -> Reply {
-    Reply::no_content()
-        .with_header("access-control-allow-methods", "GET, POST, PUT, DELETE")
-        .with_header("access-control-allow-headers", "Authorization, Content-Type, X-Atlassian-Token")
-        .with_header("access-control-max-age", "3600")
-}
-
-fn rate_limited(limit: u32, retry_after_s: u32) -> Shape {
-    let mut out = errors::messages(429, &["Rate limit exceeded".to_owned()], &[]);
-    out.headers.push(("retry-after", retry_after_s.to_string()));
-    out.headers.push(("x-ratelimit-limit", limit.to_string()));
-    out.headers.push(("x-ratelimit-remaining", "0".to_owned()));
-    out.headers.push(("ratelimit-reason", "jira-burst-based".to_owned()));
-    out
-}
-
-fn shaped(shape: Shape) -> Response {
-    build(shape.status, shape.content_type, shape.text.into(), shape.headers)
-}
-
-fn build(status: u16, content_type: &str, content: Bytes, headers: Vec<(&'static str, String)>) -> Response {
-    let mut response = http::Response::new(Full::new(content));
-    *response.status_mut() = http::StatusCode::from_u16(status).unwrap_or(http::StatusCode::INTERNAL_SERVER_ERROR);
-    let out = response.headers_mut();
-    if let Ok(value) = HeaderValue::from_str(content_type)
-        && !content_type.is_empty()
-    {
-        out.insert(header::CONTENT_TYPE, value);
-    }
-    for (name, value) in headers {
-        if let Ok(value) = HeaderValue::from_str(&value) {
-            out.append(HeaderName::from_static(name), value);
-        }
-    }
-    response
-}
-
-/// One range of a download; anything else that is asked for gets the whole.
-fn ranged(
-    status: u16,
-    content_type: String,
-    content: Bytes,
-    mut headers: Vec<(&'static str, String)>,
-    range: Option<&str>,
-) -> Response {
-    let length = content.len();
-    let Some(spec) = range.and_then(|range| range.strip_prefix("bytes=")).filter(|spec| !spec.contains(',')) else {
-        return build(status, &content_type, content, headers);
-    };
-    let bounds = spec.split_once('-').and_then(|(from, to)| {
-        let (from, to) = match (from.trim(), to.trim()) {
-            ("", last) => (length.checked_sub(last.parse().ok()?).unwrap_or(0), length.checked_sub(1)?),
-            (from, "") => (from.parse().ok()?, length.checked_sub(1)?),
-            (from, to) => (from.parse().ok()?, to.parse::<usize>().ok()?.min(length.checked_sub(1)?)),
-        };
-        (from <= to && to < length).then_some((from, to))
-    });
-    match bounds {
-        Some((from, to)) => {
-            headers.push(("content-range", format!("bytes {from}-{to}/{length}")));
-            build(206, &content_type, content.slice(from..=to), headers)
-        }
-        None => {
-            headers.push(("content-range", format!("bytes */{length}")));
-            build(416, &content_type, Bytes::new(), headers)
-        }
-    }
-}
-
-/// 32 hexadecimal digits written as a UUID.
-fn as_uuid(id: &str) -> String {
-    let part = |from: usize, to: usize| id.get(from..to).unwrap_or_default();
-    format!("{}-{}-{}-{}-{}", part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32))
 }
 
 /// A failure's whole chain, once, for the operator.

@@ -2,6 +2,7 @@
 //!
 //! It decides nothing: it finds the row, hands the head to the guard, parses the body within bounds, and words what comes back.
 
+mod accept;
 mod body;
 pub mod config;
 mod dispatch;
@@ -10,7 +11,9 @@ mod errors;
 mod head;
 mod metrics;
 mod openapi;
+mod pages;
 pub mod parse;
+mod response;
 mod routes;
 mod server;
 

@@ -28,7 +28,7 @@ async fn records(mut cx: Ctx<op::GetAuditRecords>, input: Input) -> Outcome<op::
     if words.iter().any(|word| word.contains('\0')) {
         return Err(Problem::invalid("The filter holds a character that cannot be searched for."));
     }
-    let condition = |sql: &mut SqlBuilder| {
+    let window = |sql: &mut SqlBuilder| {
         sql.push(" FROM audit_entry WHERE outcome = 'allowed'");
         if let Some(from) = from {
             sql.push(" AND at_ms >= ").bind(from);
@@ -36,6 +36,8 @@ async fn records(mut cx: Ctx<op::GetAuditRecords>, input: Input) -> Outcome<op::
         if let Some(to) = to {
             sql.push(" AND at_ms <= ").bind(to);
         }
+    };
+    let named = |sql: &mut SqlBuilder| {
         for word in &words {
             sql.push(" AND (lower(operation) LIKE ").bind(word.as_str()).push(" ESCAPE '!'");
             sql.push(" OR lower(coalesce(target, '')) LIKE ").bind(word.as_str()).push(" ESCAPE '!'");
@@ -43,11 +45,13 @@ async fn records(mut cx: Ctx<op::GetAuditRecords>, input: Input) -> Outcome<op::
         }
     };
     let mut count = SqlBuilder::new("SELECT count(*) AS n");
-    condition(&mut count);
+    // Jira counts what `from` and `to` leave, whatever `filter` says.
+    window(&mut count);
     let total: i64 = cx.tx().query_one(count, &[]).await?.get("n")?;
     let mut sql =
         SqlBuilder::new("SELECT at_ms, subject, operation, target, before_summary, after_summary, remote_address");
-    condition(&mut sql);
+    window(&mut sql);
+    named(&mut sql);
     sql.push(" ORDER BY at_ms DESC, id {{c}} DESC LIMIT ").bind(limit).push(" OFFSET ").bind(offset);
     let rows = cx.tx().query(sql, &[]).await?;
     let mut records = Vec::with_capacity(rows.len());

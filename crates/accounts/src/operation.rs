@@ -21,7 +21,7 @@ async fn list(cx: Ctx<op::ManageListOperations>, input: Input) -> Outcome<op::Ma
         .filter(|row| row.id.to_lowercase().contains(&wanted) || row.path.to_lowercase().contains(&wanted))
         .collect();
     let total = i64::try_from(found.len()).unwrap_or(i64::MAX);
-    let values = paging.cut(found.into_iter()).into_iter().map(json_of).collect();
+    let values = paging.cut(found.into_iter()).into_iter().map(|row| json_of(row, cx.view().is_built(row))).collect();
     cx.done(Reply::json(paging.page(total, values)))
 }
 
@@ -40,7 +40,7 @@ pub(crate) fn access_words(row: &Row) -> Vec<&'static str> {
     ACCESS_KINDS.into_iter().filter(|kind| row.access.contains(*kind)).map(AccessKind::word).collect()
 }
 
-fn json_of(row: &Row) -> Json {
+fn json_of(row: &Row, built: bool) -> Json {
     json!({
         "id": row.id,
         "method": row.method.name(),
@@ -57,6 +57,7 @@ fn json_of(row: &Row) -> Json {
             ModeKind::Write => "write",
             ModeKind::Policy => "policy",
         },
+        "built": built,
         "access": access_words(row),
         "scopes": {
             "classic": row.classic.as_ref().map(names),

@@ -23,11 +23,13 @@ pub fn parse(text: &str) -> Result<Password, Problem> {
 /// 500 when there is no memory for it.
 pub async fn hash(password: Password, entropy: &dyn Entropy) -> Result<PasswordHash, Problem> {
     let drawn = Drawn(entropy.array());
-    let _permit = HASHING.acquire().await.map_err(Problem::bug)?;
-    tokio::task::spawn_blocking(move || Passwords::new(PasswordCost::OWASP).hash(&password, &drawn))
-        .await
-        .map_err(Problem::bug)?
-        .map_err(Problem::bug)
+    let permit = HASHING.acquire().await.map_err(Problem::bug)?;
+    let work = move || {
+        // The place is given back when the work is done, not when the caller goes away.
+        let _permit = permit;
+        Passwords::new(PasswordCost::OWASP).hash(&password, &drawn)
+    };
+    tokio::task::spawn_blocking(work).await.map_err(Problem::bug)?.map_err(Problem::bug)
 }
 
 /// Bytes drawn beforehand, because the source does not travel to the blocking thread. More than a salt needs.

@@ -12,6 +12,8 @@ use crate::wire;
 pub const SESSION_MS: i64 = 12 * 3_600_000;
 const USER_AGENT_CHARS_MAX: usize = 255;
 const ADDRESS_CHARS_MAX: usize = 64;
+/// Sessions that one account has at once; signing in once more ends the oldest.
+const SESSIONS_PER_ACCOUNT_MAX: i64 = 100;
 /// Sessions shown of one account, the newest first.
 const SESSIONS_SHOWN_MAX: i64 = 200;
 
@@ -77,6 +79,17 @@ pub async fn end_of<M: Writes>(
         sql.push(" AND id <> ").bind(but.0);
     }
     sql.push(" RETURNING id");
+    ids(tx, sql).await
+}
+
+/// Ends the oldest sessions of an account that has more than it may; each has to be named as changed.
+///
+/// # Errors
+/// The database's.
+pub async fn end_oldest<M: Writes>(tx: &mut Tx<M>, user: UserId) -> Result<Vec<SessionId>, StoreError> {
+    let mut sql = SqlBuilder::new("DELETE FROM account_session WHERE user_id = ");
+    sql.bind(user.0).push(" AND id NOT IN (SELECT id FROM account_session WHERE user_id = ").bind(user.0);
+    sql.push(" ORDER BY id DESC LIMIT ").bind(SESSIONS_PER_ACCOUNT_MAX).push(") RETURNING id");
     ids(tx, sql).await
 }
 

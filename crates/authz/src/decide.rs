@@ -220,6 +220,8 @@ pub enum Reason {
     NotVisible,
     /// A fact could not be found out.
     Unknown,
+    /// The edge refused before the operation: too many requests, or a form of another site.
+    AtEdge,
 }
 
 impl Reason {
@@ -234,6 +236,7 @@ impl Reason {
             Reason::Permission => "permission",
             Reason::NotVisible => "not_visible",
             Reason::Unknown => "unknown_fact",
+            Reason::AtEdge => "at_edge",
         }
     }
 }
@@ -349,6 +352,9 @@ impl Evaluation<'_> {
         // The operator has the database in hand; what it does goes through the same door so that it is in the audit log.
         if matches!(subject.access, AccessKind::Operator | AccessKind::System) {
             self.note(Rule::AccessKind(subject.access), true);
+            if self.target_missing() {
+                return Outcome::Deny { reason: Reason::NotVisible, target: TargetSeen::No };
+            }
             return Outcome::Allow;
         }
         let accepted = row.access.contains(subject.access);

@@ -6503,8 +6503,8 @@ mod rows {
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[94, 64, 105])),
         connect: ConnectRule::Inaccessible,
-        permission: Expr::All(&[Expr::Project(ProjectPermission::BrowseProjects, Of::EachIssue), Expr::IssueSecurity(Of::EachIssue)]),
-        locate: Locate::NotLocated,
+        permission: Expr::Nothing,
+        locate: Locate::Nothing,
         deny: None, hide: false, source: Source::Text,
         open: None,
     };
@@ -6659,9 +6659,9 @@ mod rows {
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[83, 132])),
         connect: ConnectRule::Scope(ConnectScope::Read),
-        permission: Expr::Nothing,
+        permission: Expr::Project(ProjectPermission::BrowseProjects, Of::Project),
         locate: Locate::Component("id"),
-        deny: None, hide: false, source: Source::Text,
+        deny: None, hide: true, source: Source::Inferred,
         open: None,
     };
 
@@ -8078,7 +8078,7 @@ mod rows {
         connect: ConnectRule::Scope(ConnectScope::Read),
         permission: Expr::Any(&[Expr::Owner(Thing::Filter), Expr::Shared(Thing::Filter)]),
         locate: Locate::Filter("id"),
-        deny: Some(400), hide: false, source: Source::Text,
+        deny: Some(404), hide: false, source: Source::Text,
         open: None,
     };
 
@@ -8117,7 +8117,7 @@ mod rows {
         connect: ConnectRule::Scope(ConnectScope::Read),
         permission: Expr::Any(&[Expr::Owner(Thing::Filter), Expr::Shared(Thing::Filter)]),
         locate: Locate::Filter("id"),
-        deny: Some(400), hide: false, source: Source::Text,
+        deny: Some(404), hide: false, source: Source::Text,
         open: None,
     };
 
@@ -8141,9 +8141,9 @@ mod rows {
         classic: Some(ScopeSet::from_positions(&[201])),
         granular: Some(ScopeSet::from_positions(&[183, 61, 64, 86, 87, 98, 102, 127, 128, 130, 132, 136, 152])),
         connect: ConnectRule::Scope(ConnectScope::Delete),
-        permission: Expr::LoggedIn,
+        permission: Expr::All(&[Expr::LoggedIn, Expr::Any(&[Expr::Owner(Thing::Filter), Expr::Shared(Thing::Filter)])]),
         locate: Locate::Filter("id"),
-        deny: Some(400), hide: false, source: Source::Text,
+        deny: Some(400), hide: false, source: Source::Inferred,
         open: None,
     };
 
@@ -9103,9 +9103,9 @@ mod rows {
         classic: Some(ScopeSet::from_positions(&[201])),
         granular: Some(ScopeSet::from_positions(&[25])),
         connect: ConnectRule::Scope(ConnectScope::Delete),
-        permission: Expr::All(&[Expr::Project(ProjectPermission::BrowseProjects, Of::Issue), Expr::IssueSecurity(Of::Issue), Expr::Visible(Thing::Worklog)]),
+        permission: Expr::All(&[Expr::Project(ProjectPermission::BrowseProjects, Of::Issue), Expr::IssueSecurity(Of::Issue), Expr::Any(&[Expr::Project(ProjectPermission::EditAllWorklogs, Of::Issue), Expr::All(&[Expr::Project(ProjectPermission::EditOwnWorklogs, Of::Issue), Expr::Owner(Thing::Worklog)])]), Expr::Visible(Thing::Worklog)]),
         locate: Locate::OnIssue("issueIdOrKey", Thing::Worklog, "worklogId"),
-        deny: Some(403), hide: true, source: Source::Text,
+        deny: Some(403), hide: true, source: Source::Inferred,
         open: None,
     };
 
@@ -11300,9 +11300,9 @@ mod rows {
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[128])),
         connect: ConnectRule::Scope(ConnectScope::Read),
-        permission: Expr::Any(&[Expr::Project(ProjectPermission::AdministerProjects, Of::AnyProject), Expr::Global(GlobalPermission::Administer)]),
+        permission: Expr::Any(&[Expr::All(&[Expr::Project(ProjectPermission::AdministerProjects, Of::AnyProject), Expr::Any(&[Expr::Project(ProjectPermission::BrowseProjects, Of::Project), Expr::Project(ProjectPermission::AdministerProjects, Of::Project)])]), Expr::Global(GlobalPermission::Administer)]),
         locate: Locate::Project("projectIdOrKey"),
-        deny: Some(401), hide: true, source: Source::Text,
+        deny: Some(401), hide: true, source: Source::Inferred,
         open: None,
     };
 
@@ -12626,9 +12626,9 @@ mod rows {
         classic: Some(ScopeSet::from_positions(&[116])),
         granular: Some(ScopeSet::from_positions(&[136, 152, 61, 64, 87])),
         connect: ConnectRule::Scope(ConnectScope::Read),
-        permission: Expr::Project(ProjectPermission::BrowseProjects, Of::EachProject),
-        locate: Locate::NotLocated,
-        deny: None, hide: false, source: Source::Text,
+        permission: Expr::Global(GlobalPermission::UserPicker),
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Inferred,
         open: None,
     };
 
@@ -12719,7 +12719,7 @@ mod rows {
         connect: ConnectRule::Scope(ConnectScope::AccessEmailAddresses),
         permission: Expr::Caller(CallerRule { connect: true, forge: true, oauth: false, internal: false, owns: None, app_only: true }),
         locate: Locate::Nothing,
-        deny: Some(401), hide: false, source: Source::Inferred,
+        deny: Some(400), hide: false, source: Source::Inferred,
         open: None,
     };
 
@@ -12732,7 +12732,7 @@ mod rows {
         connect: ConnectRule::Scope(ConnectScope::AccessEmailAddresses),
         permission: Expr::Caller(CallerRule { connect: true, forge: true, oauth: false, internal: false, owns: None, app_only: true }),
         locate: Locate::Nothing,
-        deny: Some(401), hide: false, source: Source::Inferred,
+        deny: Some(400), hide: false, source: Source::Inferred,
         open: None,
     };
 
@@ -12977,9 +12977,9 @@ mod rows {
         classic: Some(ScopeSet::from_positions(&[55])),
         granular: Some(ScopeSet::from_positions(&[207, 130])),
         connect: ConnectRule::Scope(ConnectScope::ProjectAdmin),
-        permission: Expr::Project(ProjectPermission::BrowseProjects, Of::Project),
+        permission: Expr::Any(&[Expr::Project(ProjectPermission::AdministerProjects, Of::Project), Expr::Global(GlobalPermission::Administer)]),
         locate: Locate::Version("id"),
-        deny: None, hide: false, source: Source::Text,
+        deny: None, hide: false, source: Source::Inferred,
         open: None,
     };
 

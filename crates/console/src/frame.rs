@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use askama::Template;
 use portcullis_authz::Operation;
-use portcullis_guard::{Ctx, OpMode, Reply};
+use portcullis_guard::{Ctx, OpMode, Reply, View};
 use portcullis_model::Problem;
 
 static EMULATOR: AtomicBool = AtomicBool::new(false);
@@ -42,8 +42,13 @@ impl Frame {
     where
         O::Mode: OpMode,
     {
-        let caller = cx.caller();
-        let (site, name) = cx.view().with(|snapshot| {
+        Self::of_view(cx.view(), section)
+    }
+
+    /// The same for a page that is made without a transaction.
+    pub(crate) fn of_view(view: &View, section: Section) -> Self {
+        let caller = view.caller();
+        let (site, name) = view.with(|snapshot| {
             let person = caller.user().and_then(|user| snapshot.person(user));
             (snapshot.settings.site_name.clone(), person.map(|person| person.display_name.clone()))
         });

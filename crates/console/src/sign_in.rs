@@ -3,7 +3,7 @@
 use askama::Template;
 use portcullis_accounts::session;
 use portcullis_authz::op;
-use portcullis_guard::{Ctx, Entity, Handlers, Input, Outcome, Reply, SignIn};
+use portcullis_guard::{Ctx, Entity, Handlers, Input, Outcome, Reply, SignIn, View};
 use portcullis_model::Problem;
 
 use crate::frame::{self, Frame, Section};
@@ -47,47 +47,50 @@ async fn login_page(cx: Ctx<op::ConsoleLoginPage>, input: Input) -> Outcome<op::
 }
 
 async fn login(mut cx: Ctx<op::ConsoleLogin>, input: Input, sign_in: SignIn) -> Outcome<op::ConsoleLogin> {
-    match sign_in {
-        SignIn::Proven(user) => {
-            // A browser has one session: signing in anew ends the one it came with, so that nothing is kept over.
-            if let Some(old) = cx.caller().session().map(|session| session.id) {
-                session::end(cx.tx(), old).await?;
-                cx.changed(Entity::Session(old));
-            }
-            let view = cx.view().clone();
-            let caller = view.caller();
-            let address = caller.address().map(|address| address.to_string()).unwrap_or_default();
-            let (id, token) =
-                session::open(cx.tx(), user, caller.user_agent(), &address, view.now(), view.entropy()).await?;
-            cx.changed(Entity::Session(id));
-            let account_id =
-                view.with(|snapshot| snapshot.person(user).map(|person| person.account_id.clone())).unwrap_or_default();
-            cx.audit(format!("session:{id}"), None, Some(serde_json::json!({"accountId": account_id})));
-            let cookie = cookie(token.expose_secret(), session::SESSION_MS / 1_000, &input);
-            cx.done(Reply::see_other(own_path(input.form("return_to"))).with_header("set-cookie", cookie))
-        }
-        // One text for an unknown account and a wrong password.
-        SignIn::Wrong => {
-            let words = "This e-mail address and password do not belong together. Check both and try again.";
-            let reply = refused(&cx, &input, words)?.with_status(401);
-            cx.done(reply)
-        }
-        SignIn::Throttled(seconds) => {
-            let words = format!("Too many failed attempts. Wait {} before you try again.", wait(seconds));
-            let reply = refused(&cx, &input, &words)?.with_status(429).with_header("retry-after", seconds.to_string());
-            cx.done(reply)
-        }
+    let SignIn::Proven(user) = sign_in else {
+        return Err(Problem::bug("a sign-in that was not proven reached its handler"));
+    };
+    // A browser has one session: signing in anew ends the one it came with, so that nothing is kept over.
+    if let Some(old) = cx.caller().session().map(|session| session.id) {
+        session::end(cx.tx(), old).await?;
+        cx.changed(Entity::Session(old));
     }
+    let view = cx.view().clone();
+    let caller = view.caller();
+    let address = caller.address().map(|address| address.to_string()).unwrap_or_default();
+    let (id, token) = session::open(cx.tx(), user, caller.user_agent(), &address, view.now(), view.entropy()).await?;
+    cx.changed(Entity::Session(id));
+    for old in session::end_oldest(cx.tx(), user).await? {
+        cx.changed(Entity::Session(old));
+    }
+    let account_id =
+        view.with(|snapshot| snapshot.person(user).map(|person| person.account_id.clone())).unwrap_or_default();
+    cx.audit(format!("session:{id}"), None, Some(serde_json::json!({"accountId": account_id})));
+    let cookie = cookie(token.expose_secret(), session::SESSION_MS / 1_000, &input);
+    cx.done(Reply::see_other(own_path(input.form("return_to"))).with_header("set-cookie", cookie))
 }
 
-fn refused(cx: &Ctx<op::ConsoleLogin>, input: &Input, error: &str) -> Result<Reply, Problem> {
+/// The page again, with what went wrong. One text for an unknown account and a wrong password.
+fn refused(view: &View, input: &Input, sign_in: &SignIn) -> Result<Reply, Problem> {
     let email: String = input.form("email").unwrap_or_default().trim().chars().take(EMAIL_CHARS_MAX).collect();
-    frame::page(&SignInPage {
-        frame: Frame::of(cx, Section::Elsewhere),
+    let error = match sign_in {
+        SignIn::Throttled(seconds) => {
+            format!("Too many failed attempts. Wait {} before you try again.", wait(*seconds))
+        }
+        SignIn::Wrong | SignIn::Proven(_) => {
+            "This e-mail address and password do not belong together. Check both and try again.".to_owned()
+        }
+    };
+    let reply = frame::page(&SignInPage {
+        frame: Frame::of_view(view, Section::Elsewhere),
         email: &email,
         return_to: own_path(input.form("return_to")),
         notice: "",
-        error,
+        error: &error,
+    })?;
+    Ok(match sign_in {
+        SignIn::Throttled(seconds) => reply.with_status(429).with_header("retry-after", seconds.to_string()),
+        SignIn::Wrong | SignIn::Proven(_) => reply.with_status(401),
     })
 }
 
@@ -122,7 +125,7 @@ fn cookie(value: &str, max_age_s: i64, input: &Input) -> String {
 pub(crate) fn handlers(handlers: &mut Handlers) {
     handlers.on(home);
     handlers.on(login_page);
-    handlers.on_sign_in(login);
+    handlers.on_sign_in(login, refused);
     handlers.on(logout);
 }
 

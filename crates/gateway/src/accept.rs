@@ -5,10 +5,10 @@ use portcullis_authz::{Area, Locate, Row};
 use portcullis_guard::{Body, Caller};
 use serde_json::Value as Json;
 
-use crate::dispatch::Trail;
 use crate::errors::{self, Shape};
 use crate::head;
 use crate::pages;
+use crate::trail::Trail;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BodyKind {

@@ -1,10 +1,12 @@
 //! Bodies: bounded in bytes and time, parsed by their declared type.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Limited};
-use portcullis_guard::{Body, Part};
+use portcullis_guard::{Body, Caller, Part};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Parts of one upload.
 const PARTS_MAX: usize = 60;
@@ -15,21 +17,84 @@ pub(crate) enum BadBody {
     TooLarge,
     /// Not sent in time, or cut off.
     Interrupted,
+    /// Other bodies take all the room there is.
+    NoRoom,
     /// Not what it says it is; a sentence for the caller.
     Unreadable(String),
 }
 
+/// Bodies up to this size are read without asking for room; as many as there are connections fit into memory.
+const SMALL_BYTES: usize = 16 << 10;
+/// Room is taken in steps.
+const STEP_BYTES: usize = 64 << 10;
+
+/// Room for the bodies that are in memory at once. Strangers have their own, so that what they send takes none from those who have
+/// proven to be someone.
+pub(crate) struct Room {
+    strangers: Arc<Semaphore>,
+    known: Arc<Semaphore>,
+}
+
+impl Default for Room {
+    fn default() -> Self {
+        let of = |bytes: usize| Arc::new(Semaphore::new(bytes / STEP_BYTES));
+        Self { strangers: of(48 << 20), known: of(512 << 20) }
+    }
+}
+
+impl Room {
+    pub(crate) fn of(&self, caller: &Caller) -> &Arc<Semaphore> {
+        if caller.user().is_some() { &self.known } else { &self.strangers }
+    }
+}
+
+/// A body, and the room that it takes until the request is answered.
+pub(crate) struct Held {
+    pub(crate) bytes: Bytes,
+    pub(crate) room: Option<OwnedSemaphorePermit>,
+}
+
 /// Reads at most `bytes_max` bytes within `timeout`.
-pub(crate) async fn read<B>(body: B, bytes_max: usize, timeout: Duration) -> Result<Bytes, BadBody>
+pub(crate) async fn read<B>(
+    body: B,
+    bytes_max: usize,
+    timeout: Duration,
+    room: &Arc<Semaphore>,
+) -> Result<Held, BadBody>
 where
     B: http_body::Body<Data = Bytes>,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    match tokio::time::timeout(timeout, Limited::new(body, bytes_max).collect()).await {
-        Ok(Ok(collected)) => Ok(collected.to_bytes()),
-        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(BadBody::TooLarge),
-        Ok(Err(_)) | Err(_) => Err(BadBody::Interrupted),
+    tokio::time::timeout(timeout, gather(body, bytes_max, room)).await.unwrap_or(Err(BadBody::Interrupted))
+}
+
+async fn gather<B>(body: B, bytes_max: usize, room: &Arc<Semaphore>) -> Result<Held, BadBody>
+where
+    B: http_body::Body<Data = Bytes>,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let mut body = std::pin::pin!(Limited::new(body, bytes_max));
+    let mut all = Vec::new();
+    let mut held: Option<OwnedSemaphorePermit> = None;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|error| match error.is::<http_body_util::LengthLimitError>() {
+            true => BadBody::TooLarge,
+            false => BadBody::Interrupted,
+        })?;
+        let Ok(data) = frame.into_data() else { continue };
+        let needed = (all.len() + data.len()).saturating_sub(SMALL_BYTES).div_ceil(STEP_BYTES);
+        let missing = needed.saturating_sub(held.as_ref().map_or(0, OwnedSemaphorePermit::num_permits));
+        if missing > 0 {
+            let steps = u32::try_from(missing).unwrap_or(u32::MAX);
+            let more = Arc::clone(room).try_acquire_many_owned(steps).map_err(|_| BadBody::NoRoom)?;
+            match &mut held {
+                Some(held) => held.merge(more),
+                None => held = Some(more),
+            }
+        }
+        all.extend_from_slice(&data);
     }
+    Ok(Held { bytes: all.into(), room: held })
 }
 
 /// How deep JSON may nest; serde_json's own bound is 128 and keeps the stack safe.

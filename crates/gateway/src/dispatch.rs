@@ -9,10 +9,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::header::HeaderMap;
 use http_body_util::Full;
-use portcullis_authz::{Area, Row};
-use portcullis_guard::{Body, Caller, Guard, Handlers, Input, Reply, ReplyBody, RequestHead, Stop};
+use portcullis_authz::{Area, Locate, Row};
+use portcullis_guard::{Body, Caller, Guard, Handlers, Input, RefusalKind, Reply, ReplyBody, RequestHead, Stop};
 use portcullis_model::{Problem, Surface};
 use serde_json::{Value as Json, json};
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::accept::{self, BodyKind};
 use crate::body::{self, BadBody};
@@ -24,12 +25,12 @@ use crate::metrics::Metrics;
 use crate::openapi;
 use crate::pages;
 use crate::response;
+use crate::response::Response;
 use crate::routes::{Found, Routes, normalise};
+use crate::trail::Trail;
 
 /// A request as hyper, or a test, hands it over.
 pub type Request<B> = http::Request<B>;
-/// The answer.
-pub type Response = http::Response<Full<Bytes>>;
 
 /// The cookie that carries a browser session.
 pub const SESSION_COOKIE: &str = portcullis_console::SESSION_COOKIE;
@@ -43,28 +44,14 @@ pub struct Gateway {
     metrics: Metrics,
     faults: Faults,
     rates: Mutex<HashMap<String, (u64, u32)>>,
+    room: body::Room,
     started: Instant,
-}
-
-/// What is known of a request while it is answered; feeds the headers and the log line.
-pub(crate) struct Trail {
-    pub(crate) request_id: String,
-    pub(crate) method: http::Method,
-    pub(crate) path: String,
-    pub(crate) accept: Option<String>,
-    pub(crate) operation: &'static str,
-    pub(crate) access: &'static str,
-    pub(crate) account_id: Option<String>,
-    pub(crate) failed_login: bool,
-    pub(crate) decision: Option<String>,
-    pub(crate) reason: &'static str,
-    pub(crate) surface: Surface,
-    pub(crate) remaining: Option<(u32, u32)>,
 }
 
 impl Gateway {
     /// Puts the edge together.
     pub fn new(guard: Guard, handlers: Handlers, config: Config) -> Self {
+        guard.announce(&handlers);
         Self {
             guard,
             handlers,
@@ -73,6 +60,7 @@ impl Gateway {
             metrics: Metrics::default(),
             faults: Faults::default(),
             rates: Mutex::new(HashMap::new()),
+            room: body::Room::default(),
             started: Instant::now(),
         }
     }
@@ -204,6 +192,10 @@ impl Gateway {
             }
             other => return Err(bad_request(&format!("Method '{other}' is not supported."))),
         }
+        // RFC 9112, section 3.2. What stands in front of us may have read the other one.
+        if head::single(&parts.headers, "host").is_err() {
+            return Err(bad_request("The Host header may stand only once."));
+        }
         let (surface, path, base_url) = self.surface_of(full_path)?;
         trail.surface = surface;
         let query = head::pairs(parts.uri.query().unwrap_or_default());
@@ -244,16 +236,12 @@ impl Gateway {
         if let Some(kind) = self.faults.meet(row.id, &trail.path).filter(|_| row.area != Area::Operations) {
             self.suffer(kind).await?;
         }
-        self.rate(&caller, trail)?;
+        self.rate(row, &caller, trail)?;
         if matches!(body_kind, BodyKind::Multipart) && !accept::is_no_check(headers) {
-            return Err(Shape {
-                status: 403,
-                content_type: "text/plain",
-                text: "XSRF check failed".to_owned(),
-                headers: Vec::new(),
-            });
+            let stop = self.guard.refuse_at_edge(row, &caller, RefusalKind::CrossSite);
+            return Err(self.stopped(stop, trail, &base_url));
         }
-        let body = self.body(raw_body, body_kind, headers).await?;
+        let (body, _room) = self.body(raw_body, body_kind, headers, &caller).await?;
         accept::check_conversions(&query, &trail.path)?;
         accept::check_located_body(row, &body)?;
         if row.area == Area::Console && !matches!(row.method, portcullis_authz::Method::Get) && row.open.is_none() {
@@ -336,11 +324,12 @@ impl Gateway {
         let twice =
             || errors::messages(400, &["A header that proves who you are may stand only once.".to_owned()], &[]);
         let authorization = head::single(headers, "authorization").map_err(|()| twice())?;
+        let session_cookie = head::cookie(headers, SESSION_COOKIE).map_err(|()| twice())?;
         let own_origin = self.own_origin(headers);
         let request_head = RequestHead {
             surface: trail.surface,
             authorization,
-            session_cookie: head::cookie(headers, SESSION_COOKIE),
+            session_cookie,
             origin: head::text(headers, "origin"),
             sec_fetch_site: head::text(headers, "sec-fetch-site"),
             own_origin: &own_origin,
@@ -362,7 +351,12 @@ impl Gateway {
     fn stopped(&self, stop: Stop, trail: &mut Trail, base_url: &str) -> Shape {
         match stop {
             Stop::Refused(refusal) => {
-                trail.decision = Some(refusal.decision.clone());
+                // Where the row lets a caller in without the project that the query names, the handler says that it is hidden,
+                // without an id: then absence has none either.
+                let by_handler_too = refusal.row.locate == Locate::QueryProject && !refusal.target_name.is_empty();
+                if !(by_handler_too && refusal.kind == RefusalKind::Hidden) {
+                    trail.decision = Some(refusal.decision.clone());
+                }
                 trail.reason = refusal.reason.map_or("", |reason| reason.word());
                 trail.failed_login |= refusal.failed_login;
                 if refusal.row.area == Area::Console {
@@ -401,7 +395,7 @@ impl Gateway {
     }
 
     /// Counts the caller's requests in this second.
-    fn rate(&self, caller: &Caller, trail: &mut Trail) -> Result<(), Shape> {
+    fn rate(&self, row: &'static Row, caller: &Caller, trail: &mut Trail) -> Result<(), Shape> {
         const ACCOUNTS_MAX: usize = 100_000;
         let limit = self.config.account_requests_per_s_max;
         let Some(account_id) = caller.account_id() else { return Ok(()) };
@@ -420,10 +414,26 @@ impl Gateway {
         entry.1 = entry.1.saturating_add(1);
         let used = entry.1;
         trail.remaining = Some((limit.saturating_sub(used), limit));
-        if used > limit { Err(response::rate_limited(limit, 1)) } else { Ok(()) }
+        drop(rates);
+        if used <= limit {
+            return Ok(());
+        }
+        if let Stop::Refused(refusal) =
+            self.guard.refuse_at_edge(row, caller, RefusalKind::TooMany { retry_after_s: 1 })
+        {
+            trail.decision = Some(refusal.decision);
+        }
+        Err(response::rate_limited(limit, 1))
     }
 
-    async fn body<B>(&self, raw: B, kind: BodyKind, headers: &HeaderMap) -> Result<Body, Shape>
+    /// The body, and the room it takes until the request is answered.
+    async fn body<B>(
+        &self,
+        raw: B,
+        kind: BodyKind,
+        headers: &HeaderMap,
+        caller: &Caller,
+    ) -> Result<(Body, Option<OwnedSemaphorePermit>), Shape>
     where
         B: http_body::Body<Data = Bytes> + Send,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -437,7 +447,13 @@ impl Gateway {
         if declared > u64::try_from(bytes_max).unwrap_or(u64::MAX) {
             return Err(too_large());
         }
-        let parsed = match body::read(raw, bytes_max, self.config.body_timeout).await {
+        let mut room = None;
+        let read = body::read(raw, bytes_max, self.config.body_timeout, self.room.of(caller)).await;
+        let read = read.map(|held| {
+            room = held.room;
+            held.bytes
+        });
+        let parsed = match read {
             Ok(bytes) if bytes.is_empty() => Ok(Body::Empty),
             Ok(bytes) => match kind {
                 BodyKind::None => Ok(Body::Empty),
@@ -449,7 +465,12 @@ impl Gateway {
             },
             Err(bad) => Err(bad),
         };
-        parsed.map_err(|bad| match bad {
+        parsed.map(|body| (body, room)).map_err(|bad| match bad {
+            BadBody::NoRoom => {
+                let mut out = errors::messages(503, &["The server is busy. Try again in a moment.".to_owned()], &[]);
+                out.headers.push(("retry-after", "1".to_owned()));
+                out
+            }
             BadBody::TooLarge => too_large(),
             BadBody::Interrupted => errors::messages(408, &["The body did not arrive in time.".to_owned()], &[]),
             BadBody::Unreadable(words) => errors::unreadable(&words),

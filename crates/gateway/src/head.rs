@@ -17,17 +17,20 @@ pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
     headers.get(name)?.to_str().ok()
 }
 
-/// The value of a cookie.
-pub(crate) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
-    headers
+/// The value of a cookie; `Err` when there are two with different values: a neighbouring site may have set one of them, and which
+/// comes first is for whoever set it to choose.
+pub(crate) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'a str>, ()> {
+    let mut values = headers
         .get_all(http::header::COOKIE)
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|text| text.split(';'))
-        .find_map(|pair| {
+        .filter_map(|pair| {
             let (key, value) = pair.trim().split_once('=')?;
             (key == name).then_some(value)
-        })
+        });
+    let first = values.next();
+    if values.any(|other| Some(other) != first) { Err(()) } else { Ok(first) }
 }
 
 /// Pairs of `application/x-www-form-urlencoded` text: a query or a posted form. A `+` is a space.

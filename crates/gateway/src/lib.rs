@@ -13,10 +13,13 @@ mod metrics;
 mod openapi;
 mod pages;
 pub mod parse;
+mod patience;
 mod response;
 mod routes;
 mod server;
+mod trail;
 
 pub use config::Config;
-pub use dispatch::{Gateway, Request, Response};
+pub use dispatch::{Gateway, Request};
+pub use response::Response;
 pub use server::serve;

@@ -2,8 +2,8 @@
 
 use portcullis_model::Problem;
 
-use crate::dispatch::Trail;
 use crate::errors::{self, Shape};
+use crate::trail::Trail;
 
 pub(crate) fn refusal(refusal: &portcullis_guard::Refusal, trail: &Trail) -> Shape {
     use portcullis_guard::RefusalKind;

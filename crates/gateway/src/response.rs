@@ -6,9 +6,12 @@ use http_body_util::Full;
 use portcullis_guard::{Reply, ReplyBody};
 use portcullis_model::Surface;
 
-use crate::dispatch::{Response, Trail};
 use crate::errors::{self, Shape};
 use crate::pages::page_headers;
+use crate::trail::Trail;
+
+/// The answer.
+pub type Response = http::Response<Full<Bytes>>;
 
 pub(crate) fn of_reply(reply: Reply, range: Option<&str>) -> Response {
     let mut headers: Vec<(&'static str, String)> = reply.headers;

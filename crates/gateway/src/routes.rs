@@ -28,7 +28,8 @@ pub(crate) struct Routes {
 }
 
 impl Routes {
-    /// Builds the routes of every row; `/rest/api/3` rows also answer to `/rest/api/2` and `/rest/api/latest`.
+    /// Builds the routes of every row; `/rest/api/3` rows also answer to `/rest/api/2` and `/rest/api/latest`, `/rest/auth/1` ones to
+    /// `/rest/auth/latest`.
     pub(crate) fn build() -> Self {
         let mut routes = Self { router: Router::new(), endpoints: Vec::new() };
         let mut known: HashMap<String, usize> = HashMap::new();
@@ -40,7 +41,12 @@ impl Routes {
                         routes.add(&mut known, &format!("/rest/api/{segment}/{rest}"), row, version);
                     }
                 }
-                None => routes.add(&mut known, row.path, row, ApiVersion::V3),
+                None => {
+                    routes.add(&mut known, row.path, row, ApiVersion::V3);
+                    if let Some(rest) = row.path.strip_prefix("/rest/auth/1/") {
+                        routes.add(&mut known, &format!("/rest/auth/latest/{rest}"), row, ApiVersion::V3);
+                    }
+                }
             }
         }
         routes

@@ -11,9 +11,12 @@ use hyper_util::server::graceful::GracefulShutdown;
 use tokio::net::TcpListener;
 
 use crate::dispatch::Gateway;
+use crate::patience::Patient;
 
 /// Time that requests in flight get after a shutdown was asked for.
 const GRACE: Duration = Duration::from_secs(10);
+/// How long a peer may take nothing of its answer.
+const WRITE_PATIENCE: Duration = Duration::from_secs(30);
 /// Connections served at once.
 const CONNECTIONS_MAX: usize = 4_096;
 
@@ -51,7 +54,8 @@ pub async fn serve(gateway: Arc<Gateway>, listener: TcpListener, shutdown: impl 
             let gateway = Arc::clone(&gateway);
             async move { Ok::<_, std::convert::Infallible>(gateway.handle(request, Some(address.ip())).await) }
         });
-        let connection = graceful.watch(builder.serve_connection(TokioIo::new(stream), service));
+        let connection =
+            graceful.watch(builder.serve_connection(TokioIo::new(Patient::new(stream, WRITE_PATIENCE)), service));
         tokio::spawn(async move {
             // Errors here are the peer's: cut connections, malformed heads (answered by hyper itself).
             let _ = connection.await;

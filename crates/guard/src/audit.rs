@@ -11,6 +11,14 @@ const BUFFERED_MAX: usize = 4_096;
 /// Equal refusals (caller, operation, reason) kept one by one between two flushes; further ones are counted into the last.
 const EQUAL_MAX: u32 = 20;
 
+/// Characters of what a refused request named.
+const TARGET_CHARS_MAX: usize = 120;
+
+/// A name that a stranger may have sent, as the log keeps it: short, and nothing that would move a terminal's cursor.
+pub(crate) fn shortened(name: &str) -> String {
+    name.chars().filter(|letter| !letter.is_control()).take(TARGET_CHARS_MAX).collect()
+}
+
 #[derive(Default)]
 struct Buffer {
     entries: Vec<AuditEntry>,

@@ -38,7 +38,8 @@ impl EmulatedClock {
     /// Moves forward; negative amounts are ignored, time does not run back.
     pub fn advance_ms(&self, ms: i64) {
         if ms > 0 {
-            self.offset_ms.fetch_add(ms, Ordering::SeqCst);
+            let moved = |offset: i64| Some(offset.saturating_add(ms));
+            let _ = self.offset_ms.fetch_update(Ordering::SeqCst, Ordering::SeqCst, moved);
         }
     }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use portcullis_authz::policy::IssueFacts;
-use portcullis_authz::{Decision, Operation, Visibility};
+use portcullis_authz::{Decision, Operation, Row, Visibility};
 use portcullis_crypto::Entropy;
 use portcullis_model::{AccessKind, GlobalPermission, Problem, ProjectId, ProjectPermission, Timestamp, UserId};
 use portcullis_store::{Mode, Policy, Tx};
@@ -86,7 +86,7 @@ impl View {
     }
 
     /// Whether the caller is the operator or a job of ours, who have the database in hand anyway.
-    fn is_ours(&self) -> bool {
+    pub fn is_ours(&self) -> bool {
         matches!(self.caller.access, AccessKind::Operator | AccessKind::System)
     }
 
@@ -104,6 +104,11 @@ impl View {
     /// Whether the caller holds a global permission.
     pub fn may_global(&self, permission: GlobalPermission) -> bool {
         self.is_ours() || self.with(|snapshot| snapshot.policy.holds_global(self.caller.user, permission))
+    }
+
+    /// Whether the operation has a handler; one without answers 501 after its decision.
+    pub fn is_built(&self, row: &Row) -> bool {
+        self.guard.is_built(row)
     }
 
     /// What the caller may see; the filter of lists and searches.

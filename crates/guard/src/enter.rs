@@ -1,9 +1,9 @@
 //! The monitor itself: authenticate, enter (locate and decide inside the transaction), run the handler, settle.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use portcullis_authz::decide::{Decision, Outcome as Verdict, Reason, TargetSeen};
 use portcullis_authz::{Operation, Row, decide};
@@ -12,7 +12,7 @@ use portcullis_model::mode::HasModeKind;
 use portcullis_model::{AccessKind, ApiTokenId, Clock, Problem, ProblemKind, ProjectPermission, Surface, Timestamp};
 use portcullis_store::{AuditEntry, Mode, Policy, PolicyLogEntry, Read, Store, StoreError, Tx, Write};
 
-use crate::audit::RefusalLog;
+use crate::audit::{self, RefusalLog};
 use crate::authn::password::SignIn;
 use crate::authn::{self, RequestHead};
 use crate::caller::{Caller, CredentialRef};
@@ -27,6 +27,8 @@ use crate::throttle::Throttle;
 
 /// Attempts at a request whose transaction lost a race.
 const ATTEMPTS_MAX: u32 = 3;
+/// Times that a transaction is opened anew because the policy moved on before the decision.
+const ENTRIES_MAX: u32 = 20;
 
 const PAGE: Purpose = Purpose::new("page token");
 
@@ -49,7 +51,15 @@ struct Inner {
     refusals: RefusalLog,
     last_used: Mutex<HashMap<ApiTokenId, i64>>,
     decisions: Mutex<HashMap<DecisionLabels, u64>>,
-    hashing: tokio::sync::Semaphore,
+    hashing: Arc<tokio::sync::Semaphore>,
+    hashing_queue: Arc<tokio::sync::Semaphore>,
+    built: OnceLock<HashSet<u16>>,
+}
+
+/// A place to hash a password at; moves into the work, so that a caller who goes away does not make room for more.
+pub(crate) struct HashingPermit {
+    _place: tokio::sync::OwnedSemaphorePermit,
+    _turn: tokio::sync::OwnedSemaphorePermit,
 }
 
 /// Labels of `portcullis_decisions_total`: operation, access kind, outcome, reason.
@@ -182,7 +192,11 @@ impl Guard {
             refusals: RefusalLog::default(),
             last_used: Mutex::new(HashMap::new()),
             decisions: Mutex::new(HashMap::new()),
-            hashing: tokio::sync::Semaphore::new(authn::password::HASHES_AT_ONCE_MAX),
+            hashing: Arc::new(tokio::sync::Semaphore::new(authn::password::HASHES_AT_ONCE_MAX)),
+            hashing_queue: Arc::new(tokio::sync::Semaphore::new(
+                authn::password::HASHES_AT_ONCE_MAX + authn::password::HASHES_WAITING_MAX,
+            )),
+            built: OnceLock::new(),
         })))
     }
 
@@ -222,6 +236,22 @@ impl Guard {
         snapshot.policy.set_revision(-1);
     }
 
+    /// Says which operations have a handler, once; for the list of operations.
+    pub fn announce(&self, handlers: &Handlers) {
+        // A second edge over the same guard (tests) changes nothing.
+        let _ = self.0.built.set(handlers.0.keys().copied().collect());
+    }
+
+    pub(crate) fn is_built(&self, row: &Row) -> bool {
+        self.0.built.get().is_some_and(|built| built.contains(&row.number))
+    }
+
+    /// Refuses what the edge itself refuses to a proven caller (too many requests, another site's form), with an id that explains it.
+    pub fn refuse_at_edge(&self, row: &'static Row, caller: &Caller, kind: RefusalKind) -> Stop {
+        let outcome = Verdict::Deny { reason: Reason::AtEdge, target: TargetSeen::Yes };
+        self.refuse(row, caller, None, &Decision { outcome, trace: Vec::new() }, Some(kind))
+    }
+
     /// Whether the database answers.
     ///
     /// # Errors
@@ -243,8 +273,9 @@ impl Guard {
     /// # Errors
     /// The refusal, for a credential that fails and may not be treated as none.
     pub async fn authenticate(&self, row: &'static Row, head: &RequestHead<'_>) -> Result<Caller, Stop> {
-        if !self.0.deployment.store.is_embedded() {
-            // Another node may have issued the credential: look at the head before looking it up.
+        // Another node may have issued the credential. What this node knows of it is checked again, at the head's revision, when
+        // the operation's transaction is open.
+        if !self.0.deployment.store.is_embedded() && !self.with_snapshot(|snapshot| authn::is_known(snapshot, head)) {
             let mut tx = self.0.deployment.store.read().await?;
             self.catch_up(&mut tx).await?;
             tx.finish().await?;
@@ -283,35 +314,43 @@ impl Guard {
         }
     }
 
-    pub(crate) async fn hashing_permit(&self) -> Result<tokio::sync::SemaphorePermit<'_>, Problem> {
-        self.0.hashing.acquire().await.map_err(Problem::bug)
+    pub(crate) async fn hashing_permit(&self) -> Result<HashingPermit, Problem> {
+        let Ok(place) = Arc::clone(&self.0.hashing_queue).try_acquire_owned() else {
+            return Err(Problem::new(ProblemKind::Unavailable, "Too many sign-ins at once. Try again in a moment."));
+        };
+        let turn = Arc::clone(&self.0.hashing).acquire_owned().await.map_err(Problem::bug)?;
+        Ok(HashingPermit { _place: place, _turn: turn })
     }
 
-    pub(crate) async fn password_hash(
+    /// The active account of an e-mail address (in lower case) with its password, and the revision at which they were read.
+    pub(crate) async fn sign_in_facts(
         &self,
-        user: portcullis_model::UserId,
-    ) -> Result<Option<portcullis_crypto::PasswordHash>, StoreError> {
+        email: &str,
+    ) -> Result<(Option<(portcullis_model::UserId, portcullis_crypto::PasswordHash)>, i64), StoreError> {
         let mut tx = self.0.deployment.store.read().await?;
+        // Another node may have made, changed or shut out the account.
+        self.catch_up(&mut tx).await?;
+        let user = self.with_snapshot(|snapshot| {
+            snapshot.user_by_email(email).filter(|user| snapshot.policy.user(*user).is_some_and(|facts| facts.active))
+        });
+        // No account has the id 0: the same question is asked for nobody, so that the time taken does not tell.
         let sql = "SELECT password_hash FROM account_user WHERE id = $1";
-        let row = tx.query_opt(sql, &[user.0.into()]).await?;
+        let row = tx.query_opt(sql, &[user.map_or(0, |user| user.0).into()]).await?;
         let text = match row {
             Some(row) => row.get::<Option<String>>("password_hash")?,
             None => None,
         };
+        let at = tx.revision();
         tx.finish().await?;
-        Ok(text.and_then(|text| text.parse().ok()))
+        Ok((user.zip(text.and_then(|text| text.parse().ok())), at))
     }
 
-    pub(crate) fn throttle_check(&self, head_address: Option<std::net::IpAddr>, account: &str) -> Option<u32> {
-        self.0.throttle.refused_for_s(head_address, account, self.now())
+    pub(crate) fn throttle_begin(&self, address: Option<std::net::IpAddr>, account: &str) -> Result<(), u32> {
+        self.0.throttle.begin(address, account, self.now())
     }
 
-    pub(crate) fn throttle_note(&self, address: Option<std::net::IpAddr>, account: &str, succeeded: bool) {
-        if succeeded {
-            self.0.throttle.succeeded(address, account);
-        } else {
-            self.0.throttle.failed(address, account, self.now());
-        }
+    pub(crate) fn throttle_succeeded(&self, address: Option<std::net::IpAddr>, account: &str) {
+        self.0.throttle.succeeded(address, account);
     }
 
     /// Forgets failed attempts; an emulator control.
@@ -379,9 +418,26 @@ impl Guard {
         caller: &Caller,
         input: &Input,
     ) -> Result<Entered<M>, Stop> {
+        for _ in 0..ENTRIES_MAX {
+            if let Some(entered) = self.enter_once(row, caller, input).await? {
+                return Ok(entered);
+            }
+        }
+        Err(StoreError::Busy.into())
+    }
+
+    /// `None` when the policy moved on after the transaction had opened: what was allowed later may not be done to what was there
+    /// earlier.
+    async fn enter_once<M: OpMode>(
+        &self,
+        row: &'static Row,
+        caller: &Caller,
+        input: &Input,
+    ) -> Result<Option<Entered<M>>, Stop> {
         let mut tx = M::open(self).await?;
         self.catch_up(&mut tx).await?;
-        if !self.with_snapshot(|snapshot| still_good(snapshot, caller)) {
+        let now = self.now();
+        if !self.with_snapshot(|snapshot| authn::still_good(snapshot, caller, now)) {
             let decision = Decision {
                 outcome: Verdict::Deny { reason: Reason::NotAuthenticated, target: TargetSeen::Yes },
                 trace: Vec::new(),
@@ -412,11 +468,15 @@ impl Guard {
             names_fields: self.with_snapshot(Snapshot::names_fields),
         };
         let located = locate::locate(&mut tx, &directory, row, caller.user, input).await?;
-        let decision =
-            self.with_snapshot(|snapshot| decide(&snapshot.policy, row, &caller.subject(), &located.facts()));
+        let at = tx.revision();
+        let decision = self.with_snapshot(|snapshot| {
+            let same = snapshot.policy.revision() == at;
+            same.then(|| decide(&snapshot.policy, row, &caller.subject(), &located.facts()))
+        });
+        let Some(decision) = decision else { return Ok(None) };
         if decision.is_allow() {
             self.count(row, caller, "allow", "");
-            Ok(Entered { tx, located, decision })
+            Ok(Some(Entered { tx, located, decision }))
         } else {
             Err(self.refuse(row, caller, Some(&located), &decision, None))
         }
@@ -470,7 +530,7 @@ impl Guard {
             credential_id: caller.credential_word(),
             access_kind: caller.access.word().to_owned(),
             operation: row.id.to_owned(),
-            target: located.map(|located| located.name.clone()).filter(|name| !name.is_empty()),
+            target: located.map(|located| audit::shortened(&located.name)).filter(|name| !name.is_empty()),
             outcome: "denied".to_owned(),
             reason: Some(reason.word().to_owned()),
             trace: Some(record.trace_json()),
@@ -499,6 +559,26 @@ impl Guard {
             account_id: caller.account_id.clone(),
             missing_scopes,
         }))
+    }
+
+    /// A password that did not fit is written down like a refusal: soon, bounded, and counted together when there are many.
+    fn note_failed_sign_in(&self, row: &'static Row, caller: &Caller, sign_in: &SignIn) {
+        self.count(row, caller, "deny", Reason::NotAuthenticated.word());
+        let reason = if matches!(sign_in, SignIn::Throttled(_)) { "too_many_failures" } else { "wrong_password" };
+        self.0.refusals.push(AuditEntry {
+            id: self.fresh_id(),
+            at_ms: self.now().0,
+            request_id: caller.request_id.clone(),
+            subject: caller.subject_word(),
+            credential_id: caller.credential_word(),
+            access_kind: caller.access.word().to_owned(),
+            operation: row.id.to_owned(),
+            outcome: "failed".to_owned(),
+            reason: Some(reason.to_owned()),
+            revision: self.revision(),
+            remote_address: caller.address.map(|address| address.to_string()),
+            ..AuditEntry::default()
+        });
     }
 
     fn revision(&self) -> i64 {
@@ -550,7 +630,7 @@ impl Guard {
                 notes: AuditNotes::default(),
                 changes: Vec::new(),
             };
-            let result = match work(cx, input.clone()).await {
+            let result = match work(cx, input.by(&caller)).await {
                 Ok(Done { cx, reply }) => {
                     let Ctx { tx, view, target, decision, notes, changes } = cx;
                     let settled = Settled { tx, view, target, decision, notes, changes, reply };
@@ -672,15 +752,6 @@ impl Guard {
     }
 }
 
-/// Whether the credential that proved the caller is still in force.
-fn still_good(snapshot: &Snapshot, caller: &Caller) -> bool {
-    match caller.credential {
-        CredentialRef::None | CredentialRef::Operator => true,
-        CredentialRef::ApiToken(id) => snapshot.has_token(id),
-        CredentialRef::Session(id) => snapshot.has_session(id),
-    }
-}
-
 fn lost_a_race(problem: &Problem) -> bool {
     problem
         .cause
@@ -713,8 +784,9 @@ impl Handlers {
         self.0.insert(O::ROW.number, handler);
     }
 
-    /// Adds the handler of a sign-in: the password of the form is checked before the transaction opens.
-    pub fn on_sign_in<O, F, Fut>(&mut self, work: F)
+    /// Adds the handler of a sign-in: the password of the form is checked before the transaction opens, and one that is not
+    /// proven opens none. `refused` makes its answer; what strangers try is no change of rights and holds up nobody's.
+    pub fn on_sign_in<O, F, Fut>(&mut self, work: F, refused: fn(&View, &Input, &SignIn) -> Result<Reply, Problem>)
     where
         O: Operation,
         O::Mode: OpMode,
@@ -723,8 +795,24 @@ impl Handlers {
     {
         let handler: Handler = Arc::new(move |guard, caller, input| {
             Box::pin(async move {
-                let sign_in = guard.verify_sign_in(&input, caller.address).await.map_err(Stop::Problem)?;
-                guard.run(caller, input, move |cx, input| work(cx, input, sign_in)).await
+                let (sign_in, at) = guard.verify_sign_in(&input, caller.address).await.map_err(Stop::Problem)?;
+                let SignIn::Proven(user) = sign_in else {
+                    guard.note_failed_sign_in(O::ROW, &caller, &sign_in);
+                    let view = View { guard, caller: Arc::new(caller) };
+                    return refused(&view, &input, &sign_in).map_err(Stop::Problem);
+                };
+                let again = move |mut cx: Ctx<O>, input: Input| async move {
+                    // Hashing took its time: a password, an account or a credential that was withdrawn meanwhile proves nothing.
+                    let changed = snapshot::changes_since(&mut cx.tx, at).await?;
+                    if changed
+                        .iter()
+                        .any(|entity| matches!(entity, Entity::Everything) || *entity == Entity::User(user))
+                    {
+                        return Err(Problem::from(StoreError::Conflict));
+                    }
+                    work(cx, input, sign_in).await
+                };
+                guard.run(caller, input, again).await
             })
         });
         self.0.insert(O::ROW.number, handler);

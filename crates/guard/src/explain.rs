@@ -12,6 +12,9 @@ use crate::caller::Caller;
 use crate::locate::Located;
 
 const DECISION: Purpose = Purpose::new("decision id");
+/// Length that every id is filled up to, in bytes before sealing: sealing hides what is in an id and not how long it is, and a
+/// target that is hidden has more to tell than one that does not exist.
+const ID_BYTES: usize = 1_536;
 /// Steps kept in an id; a rule over many objects may have more.
 const STEPS_MAX: usize = 40;
 
@@ -102,7 +105,13 @@ impl Record {
 
     pub(crate) fn seal(mut self, keys: &SealingKeys, entropy: &dyn Entropy) -> String {
         loop {
-            let json = serde_json::to_vec(&self).unwrap_or_default();
+            let mut json = serde_json::to_vec(&self).unwrap_or_default();
+            // INVARIANT: the id of a refusal that looks like absence has one length. Blanks after JSON mean nothing.
+            if json.len() > ID_BYTES && !self.target_seen && !self.trace.is_empty() {
+                self.trace.truncate(self.trace.len() / 2);
+                continue;
+            }
+            json.resize(json.len().max(ID_BYTES), b' ');
             match keys.seal_to_text(&json, DECISION, b"", entropy) {
                 Ok(text) => return text,
                 // Too long for a header: leave steps out, the last first.

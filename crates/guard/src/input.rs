@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use portcullis_model::Problem;
+use portcullis_model::{AccessKind, Problem};
 use serde::de::DeserializeOwned;
 use serde_json::Value as Json;
+
+use crate::caller::Caller;
 
 /// The version in the path decides how rich text is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +65,11 @@ struct Parts {
 
 /// The input of an operation. Cheap to clone, so that a handler can be run again after a conflict.
 #[derive(Clone, Debug)]
-pub struct Input(Arc<Parts>);
+pub struct Input {
+    parts: Arc<Parts>,
+    /// Whether the answer goes to somebody who is known.
+    is_for_account: bool,
+}
 
 impl Input {
     /// Puts together what the edge has parsed. `base_url` has no slash at its end.
@@ -74,17 +80,27 @@ impl Input {
         version: ApiVersion,
         base_url: String,
     ) -> Self {
-        Self(Arc::new(Parts { params, query, body, version, base_url }))
+        Self { parts: Arc::new(Parts { params, query, body, version, base_url }), is_for_account: false }
+    }
+
+    /// The same, known to come from this caller.
+    pub(crate) fn by(&self, caller: &Caller) -> Self {
+        Self { parts: Arc::clone(&self.parts), is_for_account: caller.access() != AccessKind::Anonymous }
+    }
+
+    /// Whether answers may show e-mail addresses: nobody anonymous sees any.
+    pub fn shows_emails(&self) -> bool {
+        self.is_for_account
     }
 
     /// A path parameter; empty when the path has no such parameter.
     pub fn param(&self, name: &str) -> &str {
-        first(&self.0.params, name).unwrap_or("")
+        first(&self.parts.params, name).unwrap_or("")
     }
 
     /// The first value of a query parameter.
     pub fn query(&self, name: &str) -> Option<&str> {
-        first(&self.0.query, name)
+        first(&self.parts.query, name)
     }
 
     /// Every value of a query parameter that may be repeated or hold a comma-separated list.
@@ -98,7 +114,7 @@ impl Input {
 
     /// Every value of a repeated query parameter, as sent.
     pub fn query_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a str> {
-        self.0.query.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
+        self.parts.query.iter().filter(move |(key, _)| key == name).map(|(_, value)| value.as_str())
     }
 
     /// A query parameter that is an integer.
@@ -130,12 +146,12 @@ impl Input {
 
     /// The body.
     pub fn body(&self) -> &Body {
-        &self.0.body
+        &self.parts.body
     }
 
     /// The JSON body; `null` when there is none.
     pub fn json(&self) -> &Json {
-        match &self.0.body {
+        match &self.parts.body {
             Body::Json(json) => json,
             Body::Empty | Body::Form(_) | Body::Multipart(_) => &Json::Null,
         }
@@ -146,7 +162,7 @@ impl Input {
     /// # Errors
     /// Jira's words for an empty body or one of the wrong shape, status 400.
     pub fn parse<T: DeserializeOwned>(&self) -> Result<T, Problem> {
-        if let Body::Empty = self.0.body {
+        if let Body::Empty = self.parts.body {
             return Err(Problem::invalid("No content to map to Object due to end of input"));
         }
         T::deserialize(self.json()).map_err(|_| {
@@ -156,7 +172,7 @@ impl Input {
 
     /// A field of a posted form.
     pub fn form(&self, name: &str) -> Option<&str> {
-        match &self.0.body {
+        match &self.parts.body {
             Body::Form(fields) => first(fields, name),
             Body::Empty | Body::Json(_) | Body::Multipart(_) => None,
         }
@@ -164,17 +180,17 @@ impl Input {
 
     /// Which version of the API was called.
     pub fn version(&self) -> ApiVersion {
-        self.0.version
+        self.parts.version
     }
 
     /// Where `self` links start, without a slash at the end.
     pub fn base_url(&self) -> &str {
-        &self.0.base_url
+        &self.parts.base_url
     }
 
     /// `{base}/rest/api/{version}{path}`.
     pub fn api_url(&self, path: &str) -> String {
-        format!("{}/rest/api/{}{path}", self.0.base_url, self.0.version.segment())
+        format!("{}/rest/api/{}{path}", self.parts.base_url, self.parts.version.segment())
     }
 }
 

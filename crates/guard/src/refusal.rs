@@ -61,7 +61,7 @@ pub(crate) fn kind_of(reason: Reason, target: TargetSeen, row: &Row) -> RefusalK
         (Reason::AccessKind, _) => RefusalKind::WrongCredential,
         (Reason::Scope, _) => RefusalKind::Scope,
         (Reason::AppAccessRule | Reason::NotVisible, _) | (_, TargetSeen::No) => RefusalKind::Hidden,
-        (Reason::Permission | Reason::Unknown, TargetSeen::Yes) => {
+        (Reason::Permission | Reason::Unknown | Reason::AtEdge, TargetSeen::Yes) => {
             if row.deny.is_none() && row.hide {
                 RefusalKind::Hidden
             } else {

@@ -203,12 +203,12 @@ impl Snapshot {
         self.sessions.get(hash).copied()
     }
 
-    pub(crate) fn has_token(&self, id: ApiTokenId) -> bool {
-        self.token_hashes.contains_key(&id)
+    pub(crate) fn token_by_id(&self, id: ApiTokenId) -> Option<TokenFacts> {
+        self.token(self.token_hashes.get(&id)?)
     }
 
-    pub(crate) fn has_session(&self, id: SessionId) -> bool {
-        self.session_hashes.contains_key(&id)
+    pub(crate) fn session_by_id(&self, id: SessionId) -> Option<SessionFacts> {
+        self.session(self.session_hashes.get(&id)?)
     }
 
     /// The project with this key, now or formerly; exact spelling.

@@ -13,6 +13,8 @@ const PAIR_FAILURES_MAX: u32 = 30;
 /// Failures from one address within [`WINDOW_MS`], whatever the account.
 const ADDRESS_FAILURES_MAX: u32 = 300;
 const WINDOW_MS: i64 = 60_000;
+/// Characters of an account's name that are told apart: no e-mail address is longer (RFC 5321, section 4.5.3.1.3).
+const ACCOUNT_CHARS_MAX: usize = 254;
 /// Bound on what is remembered; when full, the oldest windows are dropped.
 const ENTRIES_MAX: usize = 50_000;
 
@@ -22,47 +24,60 @@ struct Window {
     failures: u32,
 }
 
+impl Window {
+    fn ends_ms(self) -> i64 {
+        self.since_ms.saturating_add(WINDOW_MS)
+    }
+}
+
 type Key = (Option<IpAddr>, Option<String>);
+type Windows = HashMap<Key, Window>;
+
+/// The key of one account from one address; what is longer than any account's name is cut, so that strangers cannot fill the memory.
+fn pair(address: Option<IpAddr>, account: &str) -> Key {
+    (address, Some(account.chars().take(ACCOUNT_CHARS_MAX).collect()))
+}
 
 /// Counts failures.
 #[derive(Default)]
-pub(crate) struct Throttle(Mutex<HashMap<Key, Window>>);
+pub(crate) struct Throttle(Mutex<Windows>);
 
 impl Throttle {
     /// Seconds to wait when an attempt must be refused unseen.
     pub(crate) fn refused_for_s(&self, address: Option<IpAddr>, account: &str, now: Timestamp) -> Option<u32> {
-        let windows = self.0.lock().ok()?;
-        let over = |key: &Key, max: u32| {
-            let window = windows.get(key)?;
-            let left_ms = window.since_ms + WINDOW_MS - now.0;
-            (window.failures >= max && left_ms > 0).then(|| u32::try_from(left_ms / 1000 + 1).unwrap_or(1))
-        };
-        over(&(address, Some(account.to_owned())), PAIR_FAILURES_MAX)
-            .or_else(|| over(&(address, None), ADDRESS_FAILURES_MAX))
+        refused_for_s(&*self.0.lock().ok()?, address, account, now)
+    }
+
+    /// Begins an attempt whose check takes its time: it counts as failed until [`Throttle::succeeded`] says otherwise, so that
+    /// attempts made at once, or given up halfway, count like those made one after the other.
+    ///
+    /// # Errors
+    /// Seconds to wait when the attempt must be refused unseen.
+    pub(crate) fn begin(&self, address: Option<IpAddr>, account: &str, now: Timestamp) -> Result<(), u32> {
+        let Ok(mut windows) = self.0.lock() else { return Err(1) };
+        match refused_for_s(&windows, address, account, now) {
+            Some(seconds) => Err(seconds),
+            None => {
+                count(&mut windows, address, account, now);
+                Ok(())
+            }
+        }
     }
 
     /// Notes a failed attempt.
     pub(crate) fn failed(&self, address: Option<IpAddr>, account: &str, now: Timestamp) {
-        let Ok(mut windows) = self.0.lock() else { return };
-        if windows.len() >= ENTRIES_MAX {
-            windows.retain(|_, window| window.since_ms + WINDOW_MS > now.0);
-        }
-        if windows.len() >= ENTRIES_MAX {
-            windows.clear();
-        }
-        for key in [(address, Some(account.to_owned())), (address, None)] {
-            let window = windows.entry(key).or_insert(Window { since_ms: now.0, failures: 0 });
-            if window.since_ms + WINDOW_MS <= now.0 {
-                *window = Window { since_ms: now.0, failures: 0 };
-            }
-            window.failures = window.failures.saturating_add(1);
+        if let Ok(mut windows) = self.0.lock() {
+            count(&mut windows, address, account, now);
         }
     }
 
-    /// A right credential clears the account's own count from that address.
+    /// A right credential clears the account's own count from that address, and what [`Throttle::begin`] counted for it.
     pub(crate) fn succeeded(&self, address: Option<IpAddr>, account: &str) {
         if let Ok(mut windows) = self.0.lock() {
-            windows.remove(&(address, Some(account.to_owned())));
+            windows.remove(&pair(address, account));
+            if let Some(window) = windows.get_mut(&(address, None)) {
+                window.failures = window.failures.saturating_sub(1);
+            }
         }
     }
 
@@ -71,5 +86,30 @@ impl Throttle {
         if let Ok(mut windows) = self.0.lock() {
             windows.clear();
         }
+    }
+}
+
+fn refused_for_s(windows: &Windows, address: Option<IpAddr>, account: &str, now: Timestamp) -> Option<u32> {
+    let over = |key: &Key, max: u32| {
+        let window = windows.get(key)?;
+        let left_ms = window.ends_ms().saturating_sub(now.0);
+        (window.failures >= max && left_ms > 0).then(|| u32::try_from(left_ms / 1000 + 1).unwrap_or(1))
+    };
+    over(&pair(address, account), PAIR_FAILURES_MAX).or_else(|| over(&(address, None), ADDRESS_FAILURES_MAX))
+}
+
+fn count(windows: &mut Windows, address: Option<IpAddr>, account: &str, now: Timestamp) {
+    if windows.len() >= ENTRIES_MAX {
+        windows.retain(|_, window| window.ends_ms() > now.0);
+    }
+    if windows.len() >= ENTRIES_MAX {
+        windows.clear();
+    }
+    for key in [pair(address, account), (address, None)] {
+        let window = windows.entry(key).or_insert(Window { since_ms: now.0, failures: 0 });
+        if window.ends_ms() <= now.0 {
+            *window = Window { since_ms: now.0, failures: 0 };
+        }
+        window.failures = window.failures.saturating_add(1);
     }
 }

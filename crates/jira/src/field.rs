@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 
 use crate::text::{bounded, fold};
+use crate::visible::sees_projects;
 use crate::wire::Paging;
 
 const TYPE_PREFIX: &str = "com.atlassian.jira.plugin.system.customfieldtypes:";
@@ -244,7 +245,10 @@ async fn named<M: AnyMode>(tx: &mut Tx<M>, text: &str) -> Result<Field, Problem>
 
 async fn all(mut cx: Ctx<op::GetFields>, _: Input) -> Outcome<op::GetFields> {
     let mut out: Vec<Json> = SYSTEM.iter().map(System::json).collect();
-    out.extend(customs(cx.tx()).await?.iter().map(Field::json));
+    // Custom fields are those of the caller's projects, which are all or none: every project has the same.
+    if sees_projects(cx.view()) {
+        out.extend(customs(cx.tx()).await?.iter().map(Field::json));
+    }
     cx.done(Reply::json(Json::Array(out)))
 }
 
@@ -281,7 +285,7 @@ async fn search(mut cx: Ctx<op::GetFieldsPaginated>, input: Input) -> Outcome<op
             ));
         }
     }
-    if types.is_empty() || types.contains(&"custom") {
+    if (types.is_empty() || types.contains(&"custom")) && sees_projects(cx.view()) {
         for field in customs(cx.tx()).await? {
             let json = search_json(&field.key(), &field.name, &field.description, field.schema_json(), false);
             found.push((field.key(), field.name, json));

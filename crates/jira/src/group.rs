@@ -1,12 +1,13 @@
 //! Reading groups and applications; membership and groups themselves are changed by the accounts crate.
 
 use portcullis_authz::op;
-use portcullis_guard::{AnyMode, Ctx, Handlers, Input, Outcome, Reply, Row, SqlBuilder, StoreError, Tx, Value};
+use portcullis_guard::{AnyMode, Ctx, Handlers, Input, Outcome, Reply, Row, SqlBuilder, StoreError, Tx, Value, View};
 use portcullis_model::{GlobalPermission, GroupId, Problem, UserId};
 use serde_json::{Map, Value as Json, json};
 
 use crate::role::group_link;
 use crate::text::{contains, highlight};
+use crate::user;
 use crate::wire::{Paging, people, person_json};
 
 const PICKER_MAX: i64 = 1000;
@@ -162,23 +163,27 @@ async fn bulk(mut cx: Ctx<op::BulkGetGroups>, input: Input) -> Outcome<op::BulkG
     cx.done(Reply::json(paging.page(&input, "/group/bulk", "values", total, items)))
 }
 
-/// Those who cannot see everybody find a group by its exact name, and nobody finds one who browses no project.
-async fn picker(mut cx: Ctx<op::FindGroups>, input: Input) -> Outcome<op::FindGroups> {
-    let query = input.query("query").unwrap_or_default();
-    let max_results = input.query_int("maxResults")?.unwrap_or(20).clamp(1, PICKER_MAX);
+/// `{header, total, groups}` as both pickers show it. Those who cannot see everybody find a group by its exact name, and nobody finds
+/// one who browses no project.
+async fn picked_json<M: AnyMode>(
+    tx: &mut Tx<M>,
+    view: &View,
+    query: &str,
+    max_results: i64,
+    input: &Input,
+) -> Result<Json, StoreError> {
     let excluded: Vec<&str> = input.query_all("exclude").collect();
     let excluded_ids: Vec<&str> = input.query_all("excludeId").collect();
-    let view = cx.view().clone();
     let visibility = view.visibility();
     let groups = if visibility.projects.is_empty() && visibility.conditional.is_empty() {
         Vec::new()
     } else if view.may_global(GlobalPermission::UserPicker) {
         let sql =
             "SELECT id, uuid, name FROM account_group WHERE name_folded LIKE $1 ESCAPE '\\' ORDER BY name_folded {{c}}";
-        let rows = cx.tx().query(sql, &[bindable(&contains(query))]).await?;
+        let rows = tx.query(sql, &[bindable(&contains(query))]).await?;
         rows.iter().map(Group::of).collect::<Result<Vec<_>, _>>()?
     } else {
-        by_name(cx.tx(), query).await?.into_iter().collect()
+        by_name(tx, query).await?.into_iter().collect()
     };
     let found: Vec<Group> = groups
         .into_iter()
@@ -193,7 +198,26 @@ async fn picker(mut cx: Ctx<op::FindGroups>, input: Input) -> Outcome<op::FindGr
         })
         .collect();
     let header = format!("Showing {} of {total} matching groups", shown.len());
-    cx.done(Reply::json(json!({"header": header, "total": total, "groups": shown})))
+    Ok(json!({"header": header, "total": total, "groups": shown}))
+}
+
+async fn picker(mut cx: Ctx<op::FindGroups>, input: Input) -> Outcome<op::FindGroups> {
+    let query = input.query("query").unwrap_or_default();
+    let max_results = input.query_int("maxResults")?.unwrap_or(20).clamp(1, PICKER_MAX);
+    let view = cx.view().clone();
+    let json = picked_json(cx.tx(), &view, query, max_results, &input).await?;
+    cx.done(Reply::json(json))
+}
+
+/// Users and groups for one text; the row asks for the right to look people up.
+async fn users_and_groups(mut cx: Ctx<op::FindUsersAndGroups>, input: Input) -> Outcome<op::FindUsersAndGroups> {
+    let query = input.query("query").map(str::trim);
+    let query = query.ok_or_else(|| Problem::invalid("The query parameter 'query' is required."))?;
+    let max_results = input.query_int("maxResults")?.unwrap_or(50).clamp(1, PICKER_MAX);
+    let view = cx.view().clone();
+    let users = user::picked_json(cx.tx(), &view, query, max_results, &input).await?;
+    let groups = picked_json(cx.tx(), &view, query, max_results, &input).await?;
+    cx.done(Reply::json(json!({"users": users, "groups": groups})))
 }
 
 async fn application_json<M: AnyMode>(
@@ -260,6 +284,7 @@ pub(crate) fn handlers(handlers: &mut Handlers) {
     handlers.on(member_page);
     handlers.on(bulk);
     handlers.on(picker);
+    handlers.on(users_and_groups);
     handlers.on(applications);
     handlers.on(application);
 }

@@ -20,6 +20,7 @@ mod label;
 mod link_type;
 mod myself;
 mod permission;
+mod preference;
 mod priority;
 pub mod project;
 mod property;
@@ -66,6 +67,7 @@ pub fn handlers(handlers: &mut Handlers) {
     link_type::handlers(handlers);
     myself::handlers(handlers);
     permission::handlers(handlers);
+    preference::handlers(handlers);
     priority::handlers(handlers);
     project::handlers(handlers);
     property::handlers(handlers);

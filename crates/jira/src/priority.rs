@@ -10,10 +10,10 @@ use crate::refs::{self, Priority};
 use crate::text::fold;
 use crate::wire::Paging;
 
-fn with_default(priority: &Priority, input: &Input) -> Json {
+fn with_default(priority: &Priority, is_default: bool, input: &Input) -> Json {
     let mut json = priority.full_json(input);
     if let Some(members) = json.as_object_mut() {
-        members.insert("isDefault".into(), (priority.id == DEFAULT_PRIORITY).into());
+        members.insert("isDefault".into(), is_default.into());
     }
     json
 }
@@ -28,7 +28,7 @@ async fn get(mut cx: Ctx<op::GetPriority>, input: Input) -> Outcome<op::GetPrior
     let priorities = refs::priorities(cx.tx()).await?;
     let found = priorities.iter().find(|priority| priority.id.to_string() == name);
     let priority = found.ok_or_else(|| Problem::not_found(format!("The priority with id '{name}' does not exist")))?;
-    cx.done(Reply::json(with_default(priority, &input)))
+    cx.done(Reply::json(with_default(priority, priority.id == DEFAULT_PRIORITY, &input)))
 }
 
 async fn search(mut cx: Ctx<op::SearchPriorities>, input: Input) -> Outcome<op::SearchPriorities> {
@@ -43,7 +43,8 @@ async fn search(mut cx: Ctx<op::SearchPriorities>, input: Input) -> Outcome<op::
             && (!only_default || priority.id == DEFAULT_PRIORITY)
     });
     let total = i64::try_from(found.len()).unwrap_or(i64::MAX);
-    let items = paging.cut(found).iter().map(|priority| with_default(priority, &input)).collect();
+    // Jira's search marks none as the default; `onlyDefault` finds it all the same.
+    let items = paging.cut(found).iter().map(|priority| with_default(priority, false, &input)).collect();
     cx.done(Reply::json(paging.page(&input, "/priority/search", "values", total, items)))
 }
 

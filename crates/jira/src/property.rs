@@ -21,7 +21,7 @@ const PER_ENTITY_MAX: i64 = 1000;
 
 /// What a property is kept on.
 #[derive(Clone, Debug)]
-struct Entity {
+pub(crate) struct Entity {
     kind: &'static str,
     id: i64,
     /// The path of the entity's properties, below `/rest/api/N`.
@@ -31,7 +31,7 @@ struct Entity {
 }
 
 impl Entity {
-    fn new(kind: &'static str, id: i64, path: String) -> Self {
+    pub(crate) fn new(kind: &'static str, id: i64, path: String) -> Self {
         Self { kind, id, path, query: String::new() }
     }
 }
@@ -60,7 +60,7 @@ async fn get<M: AnyMode>(tx: &mut Tx<M>, entity: &Entity, input: &Input) -> Resu
     Ok(Reply::json(json!({"key": key, "value": value})))
 }
 
-async fn value<M: AnyMode>(tx: &mut Tx<M>, entity: &Entity, key: &str) -> Result<Option<Json>, Problem> {
+pub(crate) async fn value<M: AnyMode>(tx: &mut Tx<M>, entity: &Entity, key: &str) -> Result<Option<Json>, Problem> {
     let sql = "SELECT value FROM jira_property WHERE entity_type = $1 AND entity_id = $2 AND key = $3";
     let Some(row) = tx.query_opt(sql, &[entity.kind.into(), entity.id.into(), key.into()]).await? else {
         return Ok(None);
@@ -70,7 +70,12 @@ async fn value<M: AnyMode>(tx: &mut Tx<M>, entity: &Entity, key: &str) -> Result
 
 /// 201 for a new key, 200 for one that was there.
 async fn set<M: Writes>(tx: &mut Tx<M>, entity: &Entity, input: &Input) -> Result<Reply, Problem> {
-    let key = input.param("propertyKey");
+    let is_new = put(tx, entity, input.param("propertyKey"), input).await?;
+    Ok(Reply::empty(if is_new { 201 } else { 200 }))
+}
+
+/// Stores the body under the key; says whether the key is new.
+pub(crate) async fn put<M: Writes>(tx: &mut Tx<M>, entity: &Entity, key: &str, input: &Input) -> Result<bool, Problem> {
     if key.is_empty() || key.chars().count() > KEY_CHARS_MAX {
         return Err(Problem::invalid(format!("The property key must have between 1 and {KEY_CHARS_MAX} characters.")));
     }
@@ -92,16 +97,18 @@ async fn set<M: Writes>(tx: &mut Tx<M>, entity: &Entity, input: &Input) -> Resul
     let sql = "INSERT INTO jira_property (entity_type, entity_id, key, value) VALUES ($1, $2, $3, $4)
                ON CONFLICT (entity_type, entity_id, key) DO UPDATE SET value = excluded.value";
     tx.execute(sql, &[entity.kind.into(), entity.id.into(), key.into(), text.into()]).await?;
-    Ok(Reply::empty(if is_new { 201 } else { 200 }))
+    Ok(is_new)
 }
 
 async fn delete<M: Writes>(tx: &mut Tx<M>, entity: &Entity, input: &Input) -> Result<Reply, Problem> {
     let key = input.param("propertyKey");
+    if remove(tx, entity, key).await? { Ok(Reply::no_content()) } else { Err(unknown(key)) }
+}
+
+/// Removes the key; says whether it was there.
+pub(crate) async fn remove<M: Writes>(tx: &mut Tx<M>, entity: &Entity, key: &str) -> Result<bool, Problem> {
     let sql = "DELETE FROM jira_property WHERE entity_type = $1 AND entity_id = $2 AND key = $3";
-    if tx.execute(sql, &[entity.kind.into(), entity.id.into(), key.into()]).await? == 0 {
-        return Err(unknown(key));
-    }
-    Ok(Reply::no_content())
+    Ok(tx.execute(sql, &[entity.kind.into(), entity.id.into(), key.into()]).await? > 0)
 }
 
 fn note<O: Operation>(cx: &mut Ctx<O>, entity: &Entity, input: &Input)

@@ -8,6 +8,10 @@ use serde_json::{Value as Json, json};
 use crate::project::require_live;
 use crate::refs::{self, Status, StatusCategory};
 use crate::text::fold;
+use crate::wire::Paging;
+
+/// Statuses that one request names.
+const IDS_MAX: usize = 50;
 
 async fn all(mut cx: Ctx<op::GetStatuses>, input: Input) -> Outcome<op::GetStatuses> {
     let statuses = refs::statuses(cx.tx()).await?;
@@ -50,6 +54,52 @@ fn no_category(input: &Input) -> Json {
     json!({"self": link, "id": 1, "key": "undefined", "colorName": "medium-gray", "name": "No Category"})
 }
 
+/// The status as the endpoints for managing statuses show it.
+fn managed_json(status: &Status) -> Json {
+    json!({
+        "id": status.id.to_string(),
+        "name": status.name,
+        "statusCategory": category_word(status.category),
+        "scope": {"type": "GLOBAL"},
+        "description": status.description,
+        "usages": [],
+        "workflowUsages": [],
+    })
+}
+
+fn category_word(category: StatusCategory) -> &'static str {
+    match category {
+        StatusCategory::New => "TODO",
+        StatusCategory::Indeterminate => "IN_PROGRESS",
+        StatusCategory::Done => "DONE",
+    }
+}
+
+/// All statuses are global: `projectId` narrows nothing.
+async fn search(mut cx: Ctx<op::Search>, input: Input) -> Outcome<op::Search> {
+    let paging = Paging::of(&input, 200, 200)?;
+    let text = input.query("searchString").map(fold).unwrap_or_default();
+    let word = input.query("statusCategory").unwrap_or_default();
+    let mut found = refs::statuses(cx.tx()).await?;
+    found.retain(|status| {
+        fold(&status.name).contains(&text) && (word.is_empty() || category_word(status.category) == word)
+    });
+    let total = i64::try_from(found.len()).unwrap_or(i64::MAX);
+    let items = paging.cut(found).iter().map(managed_json).collect();
+    cx.done(Reply::json(paging.page(&input, "/statuses/search", "values", total, items)))
+}
+
+/// Unknown ids are left out.
+async fn by_ids(mut cx: Ctx<op::GetStatusesById>, input: Input) -> Outcome<op::GetStatusesById> {
+    let ids = input.query_list("id");
+    if ids.is_empty() || ids.len() > IDS_MAX {
+        return Err(Problem::invalid(format!("Between 1 and {IDS_MAX} 'id' parameters are required.")));
+    }
+    let statuses = refs::statuses(cx.tx()).await?;
+    let found = statuses.iter().filter(|status| ids.contains(&status.id.to_string().as_str())).map(managed_json);
+    cx.done(Reply::json(found.collect()))
+}
+
 /// Every issue type of a project with its statuses; there is one workflow, so all have all.
 async fn of_project(mut cx: Ctx<op::GetAllStatuses>, input: Input) -> Outcome<op::GetAllStatuses> {
     let project = cx.target().project()?;
@@ -74,4 +124,6 @@ pub(crate) fn handlers(handlers: &mut Handlers) {
     handlers.on(categories);
     handlers.on(category);
     handlers.on(of_project);
+    handlers.on(search);
+    handlers.on(by_ids);
 }

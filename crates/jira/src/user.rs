@@ -165,7 +165,9 @@ async fn search(mut cx: Ctx<op::FindUsers>, input: Input) -> Outcome<op::FindUse
     };
     if let Some(property) = input.query("property") {
         let with_property = having_property(cx.tx(), property).await?;
-        found.retain(|user| with_property.contains(user));
+        // Reading somebody else's property takes Administer Jira; finding people by its value does too.
+        let reads_all = view.may_global(GlobalPermission::Administer);
+        found.retain(|user| with_property.contains(user) && (reads_all || view.caller().user() == Some(*user)));
     }
     let items = users_json(cx.tx(), &paging.cut(found), &input).await?;
     cx.done(Reply::json(Json::Array(items)))
@@ -223,7 +225,8 @@ async fn with_permissions(
     cx.done(Reply::json(Json::Array(items)))
 }
 
-/// The project, and the issue, that a search is about; hidden ones are as absent as unknown ones.
+/// The project, and the issue, that a search is about; hidden ones are as absent as unknown ones, also in the words of the refusal,
+/// which for an unknown one are the guard's.
 async fn place<M: AnyMode>(
     tx: &mut Tx<M>,
     view: &View,
@@ -231,9 +234,7 @@ async fn place<M: AnyMode>(
 ) -> Result<Option<(ProjectId, Option<IssueFacts>)>, Problem> {
     let named = |names: [&str; 2]| names.iter().find_map(|name| input.query(name).filter(|value| !value.is_empty()));
     if let Some(name) = named(["issueKey", "issueId"]) {
-        let issue = facts::visible_named(tx, view, name).await?;
-        let issue =
-            issue.ok_or_else(|| Problem::not_found("Issue does not exist or you do not have permission to see it."))?;
+        let issue = facts::visible_named(tx, view, name).await?.ok_or_else(|| project::unknown(name))?;
         return Ok(Some((issue.project, Some(issue))));
     }
     match named(["project", "projectKey"]) {
@@ -316,17 +317,20 @@ async fn browsing(
     cx.done(Reply::json(Json::Array(items)))
 }
 
-/// Those who cannot see everybody find a user by the exact name.
-async fn picker(mut cx: Ctx<op::FindUsersForPicker>, input: Input) -> Outcome<op::FindUsersForPicker> {
-    let view = cx.view().clone();
-    let max_results = input.query_int("maxResults")?.unwrap_or(50).clamp(1, 1000);
-    let query = input.query("query").map(str::trim).filter(|query| !query.is_empty());
-    let query = query.ok_or_else(|| Problem::invalid("The query parameter 'query' is required."))?;
+/// `{users, total, header}` as both pickers show it. Those who cannot see everybody find a user by the exact name.
+pub(crate) async fn picked_json<M: AnyMode>(
+    tx: &mut Tx<M>,
+    view: &View,
+    query: &str,
+    max_results: i64,
+    input: &Input,
+) -> Result<Json, Problem> {
     let show_avatar = input.query_bool("showAvatar")?.unwrap_or(false);
     let excluded: Vec<&str> = input.query_list("excludeAccountIds");
-    let without_apps = input.query_bool("excludeConnectUsers")?.unwrap_or(false);
-    let ids = matching(cx.tx(), query).await?;
-    let people: HashMap<_, _> = people(cx.tx(), &ids).await?;
+    let without_apps = input.query_bool("excludeConnectUsers")?.unwrap_or(false)
+        || input.query_bool("excludeConnectAddons")?.unwrap_or(false);
+    let ids = matching(tx, query).await?;
+    let people: HashMap<_, _> = people(tx, &ids).await?;
     let sees_all = view.may_global(GlobalPermission::UserPicker);
     let found: Vec<_> = ids
         .iter()
@@ -352,7 +356,16 @@ async fn picker(mut cx: Ctx<op::FindUsersForPicker>, input: Input) -> Outcome<op
         })
         .collect();
     let header = format!("Showing {} of {total} matching users", shown.len());
-    cx.done(Reply::json(json!({"users": shown, "total": total, "header": header})))
+    Ok(json!({"users": shown, "total": total, "header": header}))
+}
+
+async fn picker(mut cx: Ctx<op::FindUsersForPicker>, input: Input) -> Outcome<op::FindUsersForPicker> {
+    let view = cx.view().clone();
+    let max_results = input.query_int("maxResults")?.unwrap_or(50).clamp(1, 1000);
+    let query = input.query("query").map(str::trim);
+    let query = query.ok_or_else(|| Problem::invalid("The query parameter 'query' is required."))?;
+    let json = picked_json(cx.tx(), &view, query, max_results, &input).await?;
+    cx.done(Reply::json(json))
 }
 
 pub(crate) fn handlers(handlers: &mut Handlers) {

@@ -421,8 +421,8 @@ async fn reorder(mut cx: Ctx<op::MoveVersion>, input: Input) -> Outcome<op::Move
             let other = sibling(cx.tx(), &version, link).await?;
             order.iter().position(|known| *known == other).map_or(0, |found| found + 1)
         }
-        (None, Some("First")) => order.len(),
-        (None, Some("Last")) => 0,
+        (None, Some("First")) => 0,
+        (None, Some("Last")) => order.len(),
         (None, Some("Earlier")) => at.saturating_sub(1),
         (None, Some("Later")) => at.saturating_add(1),
         _ => {

@@ -3,7 +3,7 @@
 use portcullis_authz::Visibility;
 use portcullis_authz::policy::Condition;
 use portcullis_guard::{SqlBuilder, View};
-use portcullis_model::{LevelId, ProjectId};
+use portcullis_model::{GlobalPermission, LevelId, ProjectId};
 
 /// Appends `(...)`: the condition that an issue, under the alias `i`, is visible.
 ///
@@ -71,6 +71,14 @@ fn push_condition(sql: &mut SqlBuilder, visibility: &Visibility, condition: Cond
             sql.push(" AND m.user_id = ").bind(user.0).push(")");
         }
     }
+}
+
+/// Whether the caller sees some project. The site's fields and types are for those who do, and for Jira's administrators.
+pub fn sees_projects(view: &View) -> bool {
+    let visibility = view.visibility();
+    !visibility.projects.is_empty()
+        || !visibility.conditional.is_empty()
+        || view.may_global(GlobalPermission::Administer)
 }
 
 /// Appends `(...)`: the condition that a comment or worklog, under the alias `c`, of an issue in `project` is not restricted to others.

@@ -118,7 +118,7 @@ impl Person {
         let link = input.api_url(&format!("/user?accountId={}", encode_query(&self.account_id)));
         out.insert("self".into(), link.into());
         out.insert("accountId".into(), self.account_id.clone().into());
-        if let Some(email) = &self.email {
+        if let Some(email) = self.email.as_ref().filter(|_| input.shows_emails()) {
             out.insert("emailAddress".into(), email.clone().into());
         }
         out.insert("avatarUrls".into(), avatar_urls(input.base_url()));

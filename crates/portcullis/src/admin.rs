@@ -1,10 +1,12 @@
 //! `portcullis admin`: people, groups, roles, schemes, tokens and settings, through the same operations as everyone else's.
 
+use anyhow::Context;
 use clap::{Args as ClapArgs, Subcommand};
 use http::Method;
 use serde_json::{Value as Json, json};
 
 use crate::client::{Site, Where, print, segment};
+use crate::terminal::say;
 
 /// Manage people, groups, roles, schemes, tokens and settings.
 #[derive(ClapArgs)]
@@ -21,24 +23,33 @@ pub(crate) struct Args {
 #[derive(Subcommand)]
 enum What {
     /// People and service accounts.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  portcullis admin user create --email cleo@acme.example --name Cleo\n  portcullis admin user revoke 712020:0f…"
+    )]
     User(User),
     /// Groups and their members.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  portcullis admin group add jira-software-users 712020:0f…")]
     Group(Group),
     /// Actors of project roles.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  portcullis admin role add DEMO 10002 --user 712020:0f…")]
     Role(Role),
     /// Permission schemes and their grants.
-    #[command(subcommand)]
+    #[command(
+        subcommand,
+        after_help = "Example:\n  portcullis admin scheme grant 0 BROWSE_PROJECTS group --parameter contractors"
+    )]
     Scheme(Scheme),
     /// API tokens of everyone.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  portcullis admin token list")]
     Token(Token),
     /// Settings of the site.
-    #[command(subcommand)]
+    #[command(subcommand, after_help = "Example:\n  portcullis admin setting set api_tokens.days_max 30")]
     Setting(Setting),
     /// Any operation, by method and path.
+    #[command(
+        after_help = "Example:\n  portcullis admin call POST /rest/api/3/role --body '{\"name\": \"Reviewers\"}'"
+    )]
     Call {
         /// GET, POST, PUT or DELETE.
         method: Method,
@@ -235,19 +246,18 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let site = args.place.open().await?;
     let (method, path, body, columns) = request(&site, args.what).await?;
     let answer = site.call(method, &path, body).await?;
-    if answer.is_null() {
-        println!("Done.");
-    } else {
-        print(&answer, args.place.json, columns);
+    match answer {
+        Json::Null if args.place.json => Ok(()),
+        Json::Null => say("Done."),
+        answer => print(&answer, args.place.json, columns),
     }
-    Ok(())
 }
 
 async fn request(site: &Site, what: What) -> anyhow::Result<(Method, String, Option<Json>, Columns)> {
     const USERS: Columns = &[
         ("ACCOUNT ID", "accountId"),
         ("NAME", "displayName"),
-        ("E-MAIL", "email"),
+        ("E-MAIL", "emailAddress"),
         ("ACTIVE", "active"),
         ("KIND", "kind"),
     ];
@@ -265,14 +275,14 @@ async fn request(site: &Site, what: What) -> anyhow::Result<(Method, String, Opt
         }
         What::User(User::Create { email, name, service }) => {
             let kind = if service { "service" } else { "person" };
-            let body = json!({"email": email, "displayName": name, "kind": kind});
+            let body = json!({"emailAddress": email, "displayName": name, "kind": kind});
             (Method::POST, format!("{API}/users"), Some(body), USERS)
         }
         What::User(User::Deactivate { account_id }) => {
-            (Method::POST, format!("{API}/users/{}/deactivate", segment(&account_id)), None, &[])
+            (Method::POST, format!("{API}/users/{}/deactivate", segment(&account_id)), None, USERS)
         }
         What::User(User::Activate { account_id }) => {
-            (Method::POST, format!("{API}/users/{}/activate", segment(&account_id)), None, &[])
+            (Method::POST, format!("{API}/users/{}/activate", segment(&account_id)), None, USERS)
         }
         What::User(User::Password { account_id }) => {
             let mut password = String::new();
@@ -332,9 +342,7 @@ async fn request(site: &Site, what: What) -> anyhow::Result<(Method, String, Opt
             (Method::DELETE, format!("/rest/api/3/project/{}/role/{role}?{actor}", segment(&project)), None, &[])
         }
         What::Scheme(Scheme::List) => {
-            let answer = site.call(Method::GET, "/rest/api/3/permissionscheme", None).await?;
-            print(answer.get("permissionSchemes").unwrap_or(&Json::Null), false, &[("ID", "id"), ("NAME", "name")]);
-            std::process::exit(0);
+            (Method::GET, "/rest/api/3/permissionscheme".to_owned(), None, &[("ID", "id"), ("NAME", "name")])
         }
         What::Scheme(Scheme::Show { scheme }) => {
             (Method::GET, format!("/rest/api/3/permissionscheme/{scheme}?expand=permissions"), None, &[])
@@ -365,7 +373,7 @@ async fn request(site: &Site, what: What) -> anyhow::Result<(Method, String, Opt
             (Method::PUT, format!("{API}/settings/{}", segment(&key)), Some(json!({"value": value})), &[])
         }
         What::Call { method, path, body } => {
-            let body = body.map(|text| serde_json::from_str(&text)).transpose()?;
+            let body = body.map(|text| serde_json::from_str(&text)).transpose().context("--body is not JSON")?;
             (method, path, body, &[])
         }
     })

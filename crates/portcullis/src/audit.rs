@@ -37,12 +37,11 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     let columns = [
         ("TIME", "at"),
         ("WHO", "subject"),
-        ("ACCESS", "accessKind"),
+        ("ACCESS", "access"),
         ("OPERATION", "operation"),
         ("TARGET", "target"),
         ("OUTCOME", "outcome"),
         ("REASON", "reason"),
     ];
-    print(&answer, args.place.json, &columns);
-    Ok(())
+    print(&answer, args.place.json, &columns)
 }

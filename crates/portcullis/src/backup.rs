@@ -7,6 +7,8 @@ use clap::Args as ClapArgs;
 use portcullis_store::{Overwrite, StoreConfig, backup_file};
 
 use crate::config::Config;
+use crate::site;
+use crate::terminal::{progress, say};
 
 /// Write a consistent copy of the database, also while the server runs.
 #[derive(ClapArgs)]
@@ -48,15 +50,15 @@ pub(crate) async fn backup(args: BackupArgs) -> anyhow::Result<()> {
             StoreConfig::Postgres { .. } => bail!("PostgreSQL has its own tools for this: use pg_dump"),
         },
     };
-    eprintln!("Copying `{}` ...", database.display());
+    site::must_exist(&StoreConfig::Sqlite { path: database.clone() })?;
+    let _progress = progress(format!("Copying `{}`", database.display()));
     backup_file(&database, &args.to).context("the backup was not written")?;
-    println!("Wrote `{}`.", args.to.display());
-    Ok(())
+    say(format_args!("Wrote `{}`.", args.to.display()))
 }
 
 pub(crate) fn restore(args: &RestoreArgs) -> anyhow::Result<()> {
+    let _progress = progress(format!("Checking and copying `{}`", args.from.display()));
     let overwrite = if args.overwrite { Overwrite::Yes } else { Overwrite::No };
     portcullis_store::restore(&args.from, &args.database, overwrite).context("nothing was restored")?;
-    println!("Restored `{}` from `{}`.", args.database.display(), args.from.display());
-    Ok(())
+    say(format_args!("Restored `{}` from `{}`.", args.database.display(), args.from.display()))
 }

@@ -8,6 +8,8 @@ use portcullis_store::{Store, StoreConfig};
 use serde_json::json;
 
 use crate::config::Config;
+use crate::site;
+use crate::terminal::{progress, say};
 
 /// Which configuration.
 #[derive(ClapArgs)]
@@ -43,20 +45,20 @@ pub(crate) fn run(args: &Args) -> anyhow::Result<()> {
                        "requestMsMax": config.limits.request_ms_max,
                        "accountRequestsPerSMax": config.limits.account_requests_per_s_max},
         });
-        println!("{out:#}");
-        return Ok(());
+        return say(format_args!("{out:#}"));
     }
-    println!("Listens on {} and is reached at {}.", config.listen, config.base_url);
-    println!("Keeps its data in {database}; its key is in `{}`.", config.key_file.display());
+    say(format_args!("Listens on {} and is reached at {}.", config.listen, config.base_url))?;
+    say(format_args!("Keeps its data in {database}; its key is in `{}`.", config.key_file.display()))?;
     if config.danger.emulator_controls {
-        println!("DANGER: emulator controls are on; anyone who reaches the server can move its clock.");
+        say("DANGER: emulator controls are on; anyone who reaches the server can move its clock.")?;
     }
     Ok(())
 }
 
 pub(crate) async fn migrate(args: ConfigArg) -> anyhow::Result<()> {
     let config = Config::read(&args.config)?;
+    site::must_exist(&config.store)?;
+    let _progress = progress("Bringing the database to this program's schema");
     Store::open(&config.store).await.context("cannot bring the database up to date")?;
-    println!("The database has this program's schema.");
-    Ok(())
+    say("The database has this program's schema.")
 }

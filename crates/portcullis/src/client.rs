@@ -2,20 +2,22 @@
 
 use std::path::PathBuf;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::Args as ClapArgs;
 use portcullis_gateway::Gateway;
 use portcullis_guard::ReplyBody;
+use portcullis_store::StoreError;
 use serde_json::Value as Json;
 
 use crate::config::Config;
 use crate::site;
+use crate::terminal::say;
 
 /// Where to find the site.
 #[derive(ClapArgs)]
 pub(crate) struct Where {
     /// The configuration file of a site whose server is not running.
-    #[arg(long, default_value = "portcullis.toml")]
+    #[arg(long, global = true, default_value = "portcullis.toml")]
     config: PathBuf,
     /// Print JSON as the operation answers it.
     #[arg(long, global = true)]
@@ -29,10 +31,16 @@ impl Where {
     /// Opens the site.
     pub(crate) async fn open(&self) -> anyhow::Result<Site> {
         let config = Config::read(&self.config)?;
-        let gateway = site::open(&config, config.base_url.clone()).await.context(
-            "cannot open the site directly; while its server runs, use its management API at /api/portcullis/v1 instead",
-        )?;
-        Ok(Site(gateway))
+        match site::open(&config, config.base_url.clone()).await {
+            Ok(gateway) => Ok(Site(gateway)),
+            Err(error) if matches!(error.downcast_ref(), Some(StoreError::Locked { .. })) => {
+                Err(error.context(format!(
+                    "while the server runs, use its management API at {}/api/portcullis/v1 instead",
+                    config.base_url
+                )))
+            }
+            Err(error) => Err(error),
+        }
     }
 }
 
@@ -76,18 +84,15 @@ pub(crate) fn segment(text: &str) -> String {
 }
 
 /// Prints a list as columns, or as JSON.
-pub(crate) fn print(json: &Json, as_json: bool, columns: &[(&str, &str)]) {
-    let rows =
-        json.get("values").or(json.get("groups")).and_then(Json::as_array).cloned().unwrap_or_else(|| match json {
-            Json::Array(rows) => rows.clone(),
-            Json::Null => Vec::new(),
-            other => vec![other.clone()],
-        });
+pub(crate) fn print(json: &Json, as_json: bool, columns: &[(&str, &str)]) -> anyhow::Result<()> {
+    let list = ["values", "permissionSchemes"].iter().find_map(|name| json.get(name)).unwrap_or(json);
+    let rows = match list {
+        Json::Array(rows) => rows.clone(),
+        Json::Null => Vec::new(),
+        other => vec![other.clone()],
+    };
     if as_json || columns.is_empty() {
-        if !json.is_null() {
-            println!("{json:#}");
-        }
-        return;
+        return if json.is_null() { Ok(()) } else { say(format_args!("{json:#}")) };
     }
     let cell = |row: &Json, name: &str| match row.pointer(&format!("/{}", name.replace('.', "/"))) {
         Some(Json::String(text)) => text.clone(),
@@ -101,6 +106,7 @@ pub(crate) fn print(json: &Json, as_json: bool, columns: &[(&str, &str)]) {
         .collect();
     for row in table {
         let line: Vec<String> = row.iter().zip(&widths).map(|(text, width)| format!("{text:<width$}")).collect();
-        println!("{}", line.join("  ").trim_end());
+        say(line.join("  ").trim_end())?;
     }
+    Ok(())
 }

@@ -97,8 +97,12 @@ impl Config {
     pub(crate) fn read(path: &Path) -> anyhow::Result<Self> {
         let text = fs::read_to_string(path)
             .with_context(|| format!("cannot read `{}`; `portcullis init` makes a new site", path.display()))?;
-        let file: File =
-            toml::from_str(&text).with_context(|| format!("`{}` is not a valid configuration", path.display()))?;
+        Self::parse(path, &text)
+    }
+
+    /// Checks the text of a file that is or will be at `path`.
+    pub(crate) fn parse(path: &Path, text: &str) -> anyhow::Result<Self> {
+        let file: File = toml::from_str(text).map_err(|error| not_valid(path, text, &error))?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let base_url = file.base_url.trim_end_matches('/').to_owned();
         let authority = base_url.strip_prefix("http://").or_else(|| base_url.strip_prefix("https://"));
@@ -133,4 +137,12 @@ impl Config {
             log: file.log,
         })
     }
+}
+
+/// One line for a mistake in the file: where it is and what is wrong.
+fn not_valid(path: &Path, text: &str, error: &toml::de::Error) -> anyhow::Error {
+    let before = error.span().and_then(|span| text.get(..span.start));
+    let line = before.map(|before| format!(", line {}", before.matches('\n').count() + 1)).unwrap_or_default();
+    let words = error.message().lines().collect::<Vec<_>>().join(", ");
+    anyhow::anyhow!("`{}`{line}: {words}", path.display())
 }

@@ -5,13 +5,15 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use clap::Args as ClapArgs;
 use portcullis_gateway::Gateway;
 use portcullis_guard::SystemClock;
 use portcullis_model::Clock;
-use portcullis_store::{Store, StoreConfig};
+use portcullis_store::{Store, StoreConfig, StoreError};
 use serde_json::{Value as Json, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 use crate::config::{Config, Danger, Limits, Log};
 use crate::seed::{self, Person};
@@ -39,26 +41,50 @@ pub(crate) struct Args {
 struct Files {
     database: PathBuf,
     key: PathBuf,
-    /// Written last: a folder without it was not finished and is made anew.
+    /// There while the demo is being made: a folder with it was not finished and is made anew.
+    unfinished: PathBuf,
+    /// Written last.
     people: PathBuf,
 }
 
 impl Files {
     fn of(data: &Path) -> Self {
-        Self { database: data.join("portcullis.db"), key: data.join("sealing.key"), people: data.join("people.json") }
+        Self {
+            database: data.join("portcullis.db"),
+            key: data.join("sealing.key"),
+            unfinished: data.join("demo.unfinished"),
+            people: data.join("people.json"),
+        }
     }
 
     fn remove(&self) -> anyhow::Result<()> {
         let database = self.database.to_string_lossy();
         let with = |end: &str| PathBuf::from(format!("{database}{end}"));
-        for path in [&self.people, &self.database, &with("-wal"), &with("-shm"), &self.key] {
-            match fs::remove_file(path) {
-                Ok(()) => {}
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-                Err(error) => return Err(error).with_context(|| format!("cannot remove `{}`", path.display())),
-            }
+        for path in [&self.people, &self.database, &with("-wal"), &with("-shm"), &self.key, &self.unfinished] {
+            remove(path)?;
         }
         Ok(())
+    }
+
+    /// Makes room for a new site, in a folder that is empty or a demo's.
+    async fn clear(&self) -> anyhow::Result<()> {
+        if !self.people.exists() && !self.unfinished.exists() {
+            return match [&self.database, &self.key].into_iter().find(|path| path.exists()) {
+                Some(path) => bail!("`{}` is not a demo's; choose another folder with --data", path.display()),
+                None => Ok(()),
+            };
+        }
+        // Nothing is removed under a running demo: opening takes the lock. What else is wrong with it is about to go.
+        if self.database.exists()
+            && let Err(error @ StoreError::Locked { .. }) = self.open().await
+        {
+            return Err(error).context("a demo is running on this folder");
+        }
+        self.remove()
+    }
+
+    async fn open(&self) -> Result<Store, StoreError> {
+        Store::open(&StoreConfig::Sqlite { path: self.database.clone() }).await
     }
 }
 
@@ -67,14 +93,14 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     if std::env::var_os("PORTCULLIS_LOG").is_some() {
         site::start_log(Log::Text);
     }
-    let listener = site::listen(args.listen).await?;
-    let base_url = format!("http://{}", listener.local_addr()?);
+    let listener = site::listen(args.listen, "with --listen").await?;
+    let local = listener.local_addr()?;
+    let base_url = format!("http://{local}");
     fs::create_dir_all(&args.data).with_context(|| format!("cannot write in `{}`", args.data.display()))?;
     let files = Files::of(&args.data);
-    if (args.fresh || !files.people.exists()) && files.database.exists() {
-        // Nothing is removed under a running demo: opening takes the lock.
-        drop(Store::open(&StoreConfig::Sqlite { path: files.database.clone() }).await.or_else(refuse_if_locked)?);
-        files.remove()?;
+    if args.fresh || !files.people.exists() || !files.database.exists() {
+        files.clear().await?;
+        keys::write_private(&files.unfinished, "")?;
     }
     keys::create_if_absent(&files.key)?;
     let config = Config {
@@ -92,33 +118,48 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
             .with_context(|| format!("`{}` is damaged; start with --fresh", files.people.display()))?
     } else {
         eprintln!("Making the demo site in `{}` ...", args.data.display());
-        let store = Store::open(&config.store).await.context("cannot make the database")?;
+        let store = files.open().await.context("cannot make the database")?;
         let people = seed::demo_people(&store, SystemClock.now()).await?;
         drop(store);
         let gateway = site::open(&config, base_url.clone()).await?;
         seed::demo_contents(&gateway, &people).await?;
         drop(gateway);
         keys::write_private(&files.people, &serde_json::to_string_pretty(&people)?)?;
+        remove(&files.unfinished)?;
         people
     };
     portcullis_console::set_emulator(true);
     let gateway = site::open(&config, base_url.clone()).await?;
-    let card = card(&gateway, &base_url, &people).await?;
     let card_file = args.card.unwrap_or_else(|| args.data.join("card.json"));
-    print_card(&base_url, &people, &card_file)?;
-    let ready = async {
-        // Connections queue from here on: the listener is bound and the next line accepts.
-        keys::write_private(&card_file, &format!("{card:#}\n"))
-    };
-    ready.await?;
-    site::run(gateway, listener).await
+    // An earlier card may name another address; whoever waits for the card waits for this server.
+    remove(&card_file)?;
+    let card = card(&gateway, &base_url, &people).await?;
+    let running = tokio::spawn(site::run(gateway, listener));
+    answers(local).await?;
+    keys::write_private(&card_file, &format!("{card:#}\n"))?;
+    // The server runs on when nobody reads what it prints.
+    let _ = print_card(&base_url, &people, &card_file);
+    running.await?
 }
 
-fn refuse_if_locked(error: portcullis_store::StoreError) -> Result<Store, anyhow::Error> {
-    match error {
-        portcullis_store::StoreError::Locked { .. } => Err(error).context("a demo is running on this folder"),
-        // A half-made or damaged database is about to be removed.
-        other => Err(other).context("the demo's database does not open; remove the folder and start again"),
+/// Waits until the server answers.
+async fn answers(address: SocketAddr) -> anyhow::Result<()> {
+    let mut stream = TcpStream::connect(address).await.context("the server does not answer")?;
+    stream.write_all(b"GET /healthz HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    if !answer.starts_with("HTTP/1.1 200 ") {
+        bail!("the server is not well: {}", answer.lines().next().unwrap_or_default());
+    }
+    Ok(())
+}
+
+fn remove(path: &Path) -> anyhow::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(error).with_context(|| format!("cannot remove `{}`", path.display()))
+        }
+        _ => Ok(()),
     }
 }
 

@@ -2,9 +2,10 @@
 
 use clap::Args as ClapArgs;
 use http::Method;
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use crate::client::{Where, print, segment};
+use crate::terminal::say;
 
 /// Explain a refused request by its `Portcullis-Decision` id, or whether somebody may do something.
 #[derive(ClapArgs)]
@@ -46,6 +47,20 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
             site.call(Method::POST, "/api/portcullis/v1/explain", Some(body)).await?
         }
     };
-    print(&answer, true, &[]);
-    Ok(())
+    if args.place.json { print(&answer, true, &[]) } else { say(sentences(&answer).join("\n")) }
+}
+
+/// What an explanation says, in the order in which one asks.
+fn sentences(answer: &Json) -> Vec<String> {
+    let text = |pointer: &str| answer.pointer(pointer).and_then(Json::as_str).map(str::to_owned);
+    let mut out: Vec<String> = text("/text").into_iter().chain(text("/through/text")).collect();
+    if let Some(operation) = text("/operation/id") {
+        out.push(format!("Operation: {operation}"));
+    }
+    for step in answer.get("steps").and_then(Json::as_array).into_iter().flatten() {
+        let mark = if step.get("holds").and_then(Json::as_bool) == Some(true) { "yes" } else { "no " };
+        out.push(format!("  {mark}  {}", step.get("text").and_then(Json::as_str).unwrap_or_default()));
+    }
+    out.extend(text("/smallestChange/text").map(|text| format!("Smallest change: {text}")));
+    out
 }

@@ -6,8 +6,10 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::Args as ClapArgs;
+use portcullis_store::StoreConfig;
 
 use crate::config::Config;
+use crate::terminal::say;
 use crate::{keys, seed};
 
 /// Make a new site: configuration, keys, database, administrator.
@@ -37,6 +39,9 @@ pub(crate) struct Args {
     /// A file with the administrator's password; one is made and shown if not given.
     #[arg(long)]
     password_file: Option<PathBuf>,
+    /// A file with the connection string of a PostgreSQL database, to keep the data there.
+    #[arg(long)]
+    postgres_url_file: Option<PathBuf>,
 }
 
 pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
@@ -54,20 +59,29 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     };
     let base_url = args.base_url.clone().unwrap_or_else(|| format!("http://{}", args.listen));
     let quoted = toml::Value::String(base_url).to_string();
+    let database = match &args.postgres_url_file {
+        Some(path) => {
+            let path = fs::canonicalize(path).with_context(|| format!("cannot read `{}`", path.display()))?;
+            format!("postgres_url_file = {}", toml::Value::String(path.to_string_lossy().into_owned()))
+        }
+        None => "sqlite = \"data/portcullis.db\"".to_owned(),
+    };
     let text = format!(
-        "listen = \"{}\"\nbase_url = {quoted}\nkey_file = \"keys/sealing.key\"\n\n[database]\nsqlite = \"data/portcullis.db\"\n",
+        "listen = \"{}\"\nbase_url = {quoted}\nkey_file = \"keys/sealing.key\"\n\n[database]\n{database}\n",
         args.listen
     );
-    let folder = args.config.parent().map(PathBuf::from).unwrap_or_default();
-    fs::create_dir_all(folder.join("data")).context("cannot make the data folder")?;
-    keys::create_if_absent(&folder.join("keys/sealing.key"))?;
-    keys::write_private(&args.config, &text)?;
-    let config = Config::read(&args.config)?;
-    let shown = seed::first_site(&config, &args.site, &args.email, &args.name, password).await?;
-    println!("Made the site \"{}\" with the administrator {}.", args.site, args.email);
-    if let Some(password) = shown {
-        println!("Password, shown once: {password}");
+    let config = Config::parse(&args.config, &text)?;
+    if let StoreConfig::Sqlite { path } = &config.store {
+        let folder = path.parent().unwrap_or(path);
+        fs::create_dir_all(folder).with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
     }
-    println!("Start it with: portcullis serve --config {}", args.config.display());
-    Ok(())
+    keys::create_if_absent(&config.key_file)?;
+    // The configuration comes last: while it is not there, there is no site, and the command can be given again.
+    let shown = seed::first_site(&config, &args.site, &args.email, &args.name, password).await?;
+    keys::write_private(&args.config, &text)?;
+    say(format_args!("Made the site \"{}\" with the administrator {}.", args.site, args.email))?;
+    if let Some(password) = shown {
+        say(format_args!("Password, shown once: {password}"))?;
+    }
+    say(format_args!("Start it with: portcullis serve --config {}", args.config.display()))
 }

@@ -41,10 +41,11 @@ pub(crate) fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
         fs::create_dir_all(folder).with_context(|| format!("cannot make the folder `{}`", folder.display()))?;
     }
     let unfinished = path.with_extension("unfinished");
+    // One that was left behind may have other rights, which opening it would keep.
+    let _ = fs::remove_file(&unfinished);
     let mut file = fs::OpenOptions::new()
         .write(true)
-        .create(true)
-        .truncate(true)
+        .create_new(true)
         .mode(0o600)
         .open(&unfinished)
         .with_context(|| format!("cannot write `{}`", unfinished.display()))?;

@@ -15,7 +15,9 @@ mod keys;
 pub mod seed;
 mod serve;
 pub mod site;
+mod terminal;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -65,8 +67,9 @@ pub fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
         Command::Completions { shell } => {
-            clap_complete::generate(shell, &mut Cli::command(), "portcullis", &mut std::io::stdout());
-            Ok(())
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "portcullis", &mut script);
+            terminal::write(&String::from_utf8_lossy(&script))
         }
         Command::Check(args) => check::run(&args),
         Command::Restore(args) => backup::restore(&args),
@@ -74,8 +77,9 @@ pub fn main() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) if error.is::<terminal::Closed>() => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("portcullis: {error:#}");
+            let _ = writeln!(std::io::stderr(), "portcullis: {error:#}");
             ExitCode::from(1)
         }
     }

@@ -13,7 +13,7 @@ use portcullis_crypto::{Entropy, PlainToken, SystemEntropy};
 use portcullis_gateway::Gateway;
 use portcullis_guard::SystemClock;
 use portcullis_model::{Clock, GroupId, Timestamp};
-use portcullis_store::{AuditEntry, Policy, PolicyLogEntry, Store, Tx};
+use portcullis_store::{AuditEntry, Policy, PolicyLogEntry, Store, StoreError, Tx};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value as Json, json};
 
@@ -38,7 +38,12 @@ pub struct Person {
 }
 
 fn problem(problem: portcullis_model::Problem) -> anyhow::Error {
-    anyhow::anyhow!("{problem:?}")
+    let fields = problem.fields.iter().map(|(field, words)| format!("{field}: {words}"));
+    let words: Vec<String> = problem.messages.iter().cloned().chain(fields).collect();
+    match problem.cause {
+        Some(cause) => anyhow::anyhow!(cause).context(words.join(" ")),
+        None => anyhow::anyhow!(words.join(" ")),
+    }
 }
 
 fn uuid(entropy: &dyn Entropy) -> String {
@@ -64,7 +69,11 @@ async fn base(
     now: Timestamp,
     entropy: &dyn Entropy,
 ) -> anyhow::Result<bootstrap::Base> {
-    let base = bootstrap::site(tx, name, &uuid(entropy), now, entropy).await.context("the site exists already")?;
+    let base = match bootstrap::site(tx, name, &uuid(entropy), now, entropy).await {
+        Ok(base) => base,
+        Err(StoreError::Unique { .. }) => bail!("there is a site in this database already; nothing was changed"),
+        Err(error) => return Err(error).context("cannot make the site"),
+    };
     portcullis_jira::bootstrap::site(tx, base.jira_administrators).await?;
     Ok(base)
 }

@@ -26,7 +26,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
             "[danger] emulator_controls is on: anyone who reaches this server can move its clock and inject faults"
         );
     }
-    let listener = site::listen(config.listen).await?;
+    let listener = site::listen(config.listen, "with `listen` in the configuration").await?;
     let gateway = site::open(&config, config.base_url.clone()).await?;
     tracing::info!(address = %listener.local_addr()?, base_url = %config.base_url, "serving");
     site::run(gateway, listener).await

@@ -4,12 +4,12 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, bail};
 use portcullis_crypto::SystemEntropy;
 use portcullis_gateway::Gateway;
 use portcullis_guard::{Deployment, EmulatedClock, Guard, Handlers, SystemClock};
 use portcullis_model::Clock;
-use portcullis_store::Store;
+use portcullis_store::{Store, StoreConfig};
 use tokio::net::TcpListener;
 
 use crate::config::{Config, Log};
@@ -27,6 +27,7 @@ pub fn handlers() -> Handlers {
 /// Opens the site that a configuration describes.
 pub(crate) async fn open(config: &Config, base_url: String) -> anyhow::Result<Gateway> {
     let keys = keys::read(&config.key_file)?;
+    must_exist(&config.store)?;
     let store = Store::open(&config.store).await.context("cannot open the database")?;
     let emulator = config.danger.emulator_controls.then(|| Arc::new(EmulatedClock::following_system()));
     let clock: Arc<dyn Clock> = match &emulator {
@@ -35,6 +36,9 @@ pub(crate) async fn open(config: &Config, base_url: String) -> anyhow::Result<Ga
     };
     let entropy = Arc::new(SystemEntropy::new());
     let guard = Guard::open(Deployment { store, clock, entropy, keys }).await.context("cannot read the database")?;
+    if guard.site().1.is_empty() {
+        bail!("there is no site in the database; `portcullis init` makes a new one");
+    }
     let mut edge = portcullis_gateway::Config::new(base_url);
     edge.body_bytes_max = config.limits.body_bytes_max;
     edge.upload_bytes_max = config.limits.upload_bytes_max;
@@ -44,11 +48,20 @@ pub(crate) async fn open(config: &Config, base_url: String) -> anyhow::Result<Ga
     Ok(Gateway::new(guard, handlers(), edge))
 }
 
-/// Listens on an address, with a clear word when it is taken.
-pub(crate) async fn listen(address: SocketAddr) -> anyhow::Result<TcpListener> {
-    TcpListener::bind(address)
-        .await
-        .with_context(|| format!("cannot listen on {address}; choose another with --listen"))
+/// Refuses a file that is not there: opening it would make an empty database.
+pub(crate) fn must_exist(store: &StoreConfig) -> anyhow::Result<()> {
+    match store {
+        StoreConfig::Sqlite { path } if !path.exists() => bail!(
+            "there is no database at `{}`; `portcullis init` makes a new site, `portcullis restore` puts a backup in place",
+            path.display()
+        ),
+        StoreConfig::Sqlite { .. } | StoreConfig::Postgres { .. } => Ok(()),
+    }
+}
+
+/// Listens on an address; `choose` says how to take another.
+pub(crate) async fn listen(address: SocketAddr, choose: &str) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| format!("cannot listen on {address}; choose another {choose}"))
 }
 
 /// Serves until the process is asked to stop, finishes what is in flight, and writes what is still buffered.

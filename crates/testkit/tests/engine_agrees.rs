@@ -14,7 +14,7 @@ use portcullis_model::{AccessKind, GlobalPermission, ProjectId, ProjectPermissio
 use portcullis_testkit::twin::random::{change, shrink};
 use portcullis_testkit::twin::rules::passes;
 use portcullis_testkit::twin::world::{Grant, Issue, World};
-use portcullis_testkit::twin::{Answer, Question, Reading, Rng};
+use portcullis_testkit::twin::{Answer, Question, Rng};
 
 /// Questions asked about one world before the next is drawn.
 const QUESTIONS_PER_WORLD: u64 = 250;
@@ -100,15 +100,15 @@ fn agree_in_world(seed: u64, seen: &[Seen]) -> Result<(), String> {
     let mut rng = Rng::new(seed);
     let world = World::random(&mut rng);
     let policy = world.compile();
-    if let Err(what) = same_policy(&world, &policy, Reading::ENGINE_TODAY) {
+    if let Err(what) = same_policy(&world, &policy) {
         return Err(format!("{what}\nseed {seed} (PORTCULLIS_TWIN_SEED={seed} starts here)\n{world:#?}"));
     }
     for _ in 0..QUESTIONS_PER_WORLD {
         let question = Question::random(&mut rng, &world);
         let engine = question.ask(&policy, &world);
-        let naive = world.naive_decide(&question, Reading::ENGINE_TODAY);
+        let naive = world.naive_decide(&question);
         if engine != naive {
-            return Err(report(seed, world, question, Reading::ENGINE_TODAY));
+            return Err(report(seed, world, question));
         }
         if matches!(question.access, AccessKind::Operator | AccessKind::System) {
             continue;
@@ -126,21 +126,21 @@ fn agree_in_world(seed: u64, seen: &[Seen]) -> Result<(), String> {
 }
 
 /// The smallest world and question that still differ, and the seed.
-fn report(seed: u64, world: World, question: Question, reading: Reading) -> String {
+fn report(seed: u64, world: World, question: Question) -> String {
     let answer = question.ask(&world.compile(), &world);
     let (world, question) = shrink(world, question, |world, question| {
         let smaller = question.ask(&world.compile(), world);
-        smaller == answer && smaller != world.naive_decide(question, reading)
+        smaller == answer && smaller != world.naive_decide(question)
     });
     format!(
         "engine: {:?}\ntwin:   {:?}\nseed {seed} (PORTCULLIS_TWIN_SEED={seed} starts here)\n{question:#?}\n{world:#?}",
         question.ask(&world.compile(), &world),
-        world.naive_decide(&question, reading),
+        world.naive_decide(&question),
     )
 }
 
 /// Everything else a policy can be asked, over every account, project, issue, role and permission of the world.
-fn same_policy(world: &World, policy: &Policy, reading: Reading) -> Result<(), String> {
+fn same_policy(world: &World, policy: &Policy) -> Result<(), String> {
     let mut callers: Vec<Option<i64>> = (1..=8).map(Some).collect();
     callers.push(None);
     callers.push(Some(-1));
@@ -148,7 +148,7 @@ fn same_policy(world: &World, policy: &Policy, reading: Reading) -> Result<(), S
         let id = user.map(UserId);
         let filter = policy.visibility(id);
         for permission in GlobalPermission::ALL {
-            let naive = world.holds_global(user, permission.key(), reading);
+            let naive = world.holds_global(user, permission.key());
             expect(policy.holds_global(id, permission), naive, || format!("{permission} of {user:?}"))?;
         }
         if let (Some(user), Some(id)) = (user, id) {
@@ -156,7 +156,7 @@ fn same_policy(world: &World, policy: &Policy, reading: Reading) -> Result<(), S
             expect(policy.is_site_admin(id), world.is_site_admin(user), || format!("site admin {user}"))?;
         }
         for project in -1..=4 {
-            let naive = world.project_visible(user, project, reading);
+            let naive = world.project_visible(user, project);
             expect(project_visible(policy, id, ProjectId(project)), naive, || {
                 format!("project {project} for {user:?}")
             })?;
@@ -169,19 +169,19 @@ fn same_policy(world: &World, policy: &Policy, reading: Reading) -> Result<(), S
             }
             let issues = world.issues.iter().filter(|issue| issue.project == project).map(Some);
             for issue in issues.chain([None]) {
-                same_permissions(world, policy, user, project, issue, reading)?;
+                same_permissions(world, policy, user, project, issue)?;
             }
         }
         for issue in &world.issues {
             let level = policy.in_level(id, &issue.facts());
-            let naive = world.in_level(user, issue, reading);
+            let naive = world.in_level(user, issue);
             expect(level.is_ok(), naive, || format!("level of issue {} for {user:?}", issue.id))?;
             if let Ok(Some(found)) = level {
                 let members = world.levels.iter().filter(|level| Some(level.id) == issue.level);
                 let members = members.flat_map(|level| &level.members);
-                witness(world, members, found, user, issue.project, Some(issue), reading)?;
+                witness(world, members, found, user, issue.project, Some(issue))?;
             }
-            let naive = world.issue_visible(user, issue, reading);
+            let naive = world.issue_visible(user, issue);
             expect(passes(&filter, world, issue), naive, || {
                 format!("issue {} in the filter of {user:?}: {filter:?}", issue.id)
             })?;
@@ -196,19 +196,18 @@ fn same_permissions(
     user: Option<i64>,
     project: i64,
     issue: Option<&Issue>,
-    reading: Reading,
 ) -> Result<(), String> {
     let id = user.map(UserId);
     let facts = issue.map(Issue::facts);
     let all = policy.permissions_in(id, ProjectId(project), facts.as_ref());
     for permission in ProjectPermission::ALL {
-        let naive = world.holds(user, permission.key(), project, issue, reading);
+        let naive = world.holds(user, permission.key(), project, issue);
         let found = policy.holds(id, permission, ProjectId(project), facts.as_ref());
         let what = || format!("{permission} of {user:?} in project {project}, issue {:?}", issue.map(|issue| issue.id));
         expect(found.is_some(), naive, what)?;
         expect(all.contains(permission), naive, what)?;
         if issue.is_none() {
-            let naive = world.could_hold(user, permission.key(), project, reading);
+            let naive = world.could_hold(user, permission.key(), project);
             expect(policy.could_hold(id, permission, ProjectId(project)), naive, || format!("could be: {}", what()))?;
             let depends = !world.participant_grants(permission.key(), project).is_empty();
             expect(policy.depends_on_issue(permission, ProjectId(project)), depends, what)?;
@@ -217,7 +216,7 @@ fn same_permissions(
             let scheme = world.projects.iter().find(|one| one.id == project).map(|one| one.scheme);
             let grants = world.schemes.iter().filter(|one| Some(one.id) == scheme).flat_map(|scheme| &scheme.grants);
             let grants = grants.filter(|grant| grant.permission == permission.key());
-            witness(world, grants, found, user, project, issue, reading)?;
+            witness(world, grants, found, user, project, issue)?;
         }
     }
     Ok(())
@@ -231,13 +230,12 @@ fn witness<'a>(
     user: Option<i64>,
     project: i64,
     issue: Option<&Issue>,
-    reading: Reading,
 ) -> Result<(), String> {
     let grant =
         grants.find(|grant| grant.id == found.grant.0).ok_or_else(|| format!("{found:?} is not one of the grants"))?;
     let project = world.project_there(project).ok_or("the project is not there")?;
     expect(found.holder, grant.holder().holder, || format!("holder of {grant:?}"))?;
-    expect(world.is_holder(user, grant, project, issue, reading), true, || format!("{grant:?} gives it to {user:?}"))
+    expect(world.is_holder(user, grant, project, issue), true, || format!("{grant:?} gives it to {user:?}"))
 }
 
 fn expect<T: PartialEq + std::fmt::Debug>(engine: T, naive: T, what: impl FnOnce() -> String) -> Result<(), String> {
@@ -255,7 +253,7 @@ fn policy_changed_step_by_step_equals_one_compiled_from_scratch() {
             let changed = change(&mut rng, &mut world, &mut next_grant);
             changed.tell(&mut policy, &world);
             let scratch = world.compile();
-            let checked = same_policy(&world, &policy, Reading::ENGINE_TODAY);
+            let checked = same_policy(&world, &policy);
             checked.unwrap_or_else(|what| panic!("seed {seed}, step {step}, {changed:?}: {what}\n{world:#?}"));
             for user in (1..=8).map(|id| Some(UserId(id))).chain([None]) {
                 let (changed_step_by_step, from_scratch) = (policy.visibility(user), scratch.visibility(user));
@@ -269,48 +267,6 @@ fn policy_changed_step_by_step_equals_one_compiled_from_scratch() {
             }
         }
     }
-}
-
-/// Each point of [`Reading`] on which the engine does not follow the documents really is one: a repaired engine fails here
-/// until the point is switched.
-#[test]
-fn known_differences_are_real() {
-    for (name, reading) in Reading::DOCUMENTS.one_by_one(Reading::ENGINE_TODAY) {
-        let found = difference(reading)
-            .unwrap_or_else(|| panic!("the engine now follows `{name}`: switch it in Reading::ENGINE_TODAY"));
-        if std::env::var_os("PORTCULLIS_TWIN_SHOW").is_some() {
-            println!("=== {name}\n{found}\n");
-        }
-    }
-}
-
-/// A question or a look at the policy on which the engine and the reading part; rather one that the engine allows.
-fn difference(reading: Reading) -> Option<String> {
-    let mut first = None;
-    for seed in 0..4_000 {
-        let mut rng = Rng::new(seed);
-        let world = World::random(&mut rng);
-        let policy = world.compile();
-        if let Err(what) = same_policy(&world, &policy, reading) {
-            first.get_or_insert(what);
-        }
-        for _ in 0..QUESTIONS_PER_WORLD {
-            let question = Question::random(&mut rng, &world);
-            let engine = question.ask(&policy, &world);
-            if engine == world.naive_decide(&question, reading) {
-                continue;
-            }
-            if engine == Answer::Allowed {
-                return Some(report(seed, world, question, reading));
-            }
-            first.get_or_insert_with(|| report(seed, world.clone(), question, reading));
-        }
-        // One that is not allowed will do when nothing better turns up soon.
-        if seed > 200 && first.is_some() {
-            return first;
-        }
-    }
-    first
 }
 
 type Mutation = (&'static str, fn(&mut World, &mut Question));
@@ -402,7 +358,7 @@ fn every_mutation_is_caught() {
                 let (mut other_world, mut other_question) = (world.clone(), question.clone());
                 mutate(&mut other_world, &mut other_question);
                 let engine = other_question.ask(&other_world.compile(), &other_world);
-                engine != world.naive_decide(&question, Reading::ENGINE_TODAY)
+                engine != world.naive_decide(&question)
             })
         });
         let worlds = caught.unwrap_or_else(|| panic!("not caught: {name}")) + 1;

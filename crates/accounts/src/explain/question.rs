@@ -32,14 +32,12 @@ struct Body {
 pub(super) async fn explain(mut cx: Ctx<op::ManageExplain>, input: Input) -> Outcome<op::ManageExplain> {
     let view = cx.view().clone();
     let body: Body = input.parse()?;
-    let caller = cx.user()?;
-    let administers = view.with(|snapshot| {
-        snapshot.policy.is_site_admin(caller)
-            || snapshot.policy.holds_global(Some(caller), GlobalPermission::Administer)
-    });
+    let caller = if view.is_ours() { None } else { Some(cx.user()?) };
+    let administers = view.may_global(GlobalPermission::Administer)
+        || caller.is_some_and(|caller| view.with(|snapshot| snapshot.policy.is_site_admin(caller)));
     let subject = match body.account_id.as_deref() {
-        None => caller,
-        Some(account_id) if view.caller().account_id() == Some(account_id) => caller,
+        None => caller.ok_or_else(|| Problem::field("accountId", "Name an account."))?,
+        Some(account_id) if view.caller().account_id() == Some(account_id) => cx.user()?,
         // Before the look-up, so that it does not tell which accounts there are.
         Some(_) if !administers => {
             return Err(Problem::forbidden("Only administrators may ask about other accounts."));
@@ -48,7 +46,7 @@ pub(super) async fn explain(mut cx: Ctx<op::ManageExplain>, input: Input) -> Out
     };
     let asked = asked(&body)?;
 
-    let (project, issue) = target(&mut cx, &view, &body, &asked, if administers { None } else { Some(caller) }).await?;
+    let (project, issue) = target(&mut cx, &view, &body, &asked, if administers { None } else { caller }).await?;
     let scheme = |id: ProjectId| view.with(|snapshot| snapshot.policy.project(id).map(|facts| (id, facts.scheme.0)));
     let schemes: Vec<(ProjectId, i64)> = project.and_then(scheme).into_iter().collect();
     let site = Site::read(cx.tx(), &schemes, issue).await?;
@@ -66,7 +64,7 @@ pub(super) async fn explain(mut cx: Ctx<op::ManageExplain>, input: Input) -> Out
         let may_change = administers
             || project.is_some_and(|id| {
                 let administer = ProjectPermission::AdministerProjects;
-                snapshot.policy.holds(Some(caller), administer, id, None).is_some()
+                snapshot.policy.holds(caller, administer, id, None).is_some()
             });
         let answer = Answer { snapshot, site: &site, subject, project, may_change };
         match &asked {

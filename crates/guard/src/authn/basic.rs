@@ -7,7 +7,7 @@ use portcullis_model::{AccessKind, Surface, Timestamp};
 
 use super::{Failure, RequestHead, Scheme};
 use crate::caller::{Caller, CredentialRef};
-use crate::snapshot::Snapshot;
+use crate::snapshot::{Settings, Snapshot, TokenFacts};
 use crate::throttle::Throttle;
 
 /// Longest credential that is decoded, in characters.
@@ -48,17 +48,18 @@ pub(super) fn verify(
     Scheme::Failed(Failure::Wrong)
 }
 
+/// Whether the token has not ended, by its own date or by what the site allows.
+pub(super) fn in_force(settings: &Settings, facts: &TokenFacts, now: Timestamp) -> bool {
+    let oldest_ms = now.0.saturating_sub(settings.api_token_days_max.saturating_mul(DAY_MS));
+    now.0 < facts.expires_at_ms && settings.api_tokens_allowed && facts.created_at_ms >= oldest_ms
+}
+
 fn find(snapshot: &Snapshot, email: &str, token: &str, head: &RequestHead<'_>, now: Timestamp) -> Option<Caller> {
     let (kind, hash) = TokenHash::parse(token)?;
     let facts = snapshot.token(&hash)?;
     let person = snapshot.person(facts.user)?;
     let user = snapshot.policy.user(facts.user)?;
-    if person.email_folded.as_deref() != Some(email) || !user.active || now.0 >= facts.expires_at_ms {
-        return None;
-    }
-    let settings = &snapshot.settings;
-    let oldest_ms = now.0.saturating_sub(settings.api_token_days_max.saturating_mul(DAY_MS));
-    if !settings.api_tokens_allowed || facts.created_at_ms < oldest_ms {
+    if person.email_folded.as_deref() != Some(email) || !user.active || !in_force(&snapshot.settings, &facts, now) {
         return None;
     }
     // A token with scopes works at the gateway only, one without on the site (and on our management API) only.

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 
 use portcullis_authz::Row;
 use portcullis_authz::decide::Reason;
+use portcullis_crypto::TokenHash;
 use portcullis_model::mode::ModeKind;
 use portcullis_model::{AccessKind, Surface, Timestamp};
 
@@ -70,6 +71,31 @@ pub(crate) struct NotProven {
     pub reason: Reason,
     /// A credential was shown and failed.
     pub failed_login: bool,
+}
+
+/// Whether the snapshot knows the credential that was shown as that of an active account; also when none was shown. Where it does
+/// not, another node may have issued it since, let its owner in again or given it another e-mail address.
+pub(crate) fn is_known(snapshot: &Snapshot, head: &RequestHead<'_>) -> bool {
+    let basic = head.authorization.and_then(|text| text.strip_prefix("Basic ").or_else(|| text.strip_prefix("basic ")));
+    let token = basic.and_then(parse_basic).and_then(|(email, token)| Some((email, TokenHash::parse(&token)?.1)));
+    let session = head.session_cookie.and_then(TokenHash::parse);
+    let active = |user| snapshot.policy.user(user).is_some_and(|facts| facts.active);
+    let named =
+        |user, email: &str| snapshot.person(user).is_some_and(|person| person.email_folded.as_deref() == Some(email));
+    token.is_none_or(|(email, hash)| {
+        snapshot.token(&hash).is_some_and(|facts| active(facts.user) && named(facts.user, &email))
+    }) && session.is_none_or(|(_, hash)| snapshot.session(&hash).is_some_and(|facts| active(facts.user)))
+}
+
+/// Whether the credential that proved a caller is still in force, asked again inside the operation's transaction.
+pub(crate) fn still_good(snapshot: &Snapshot, caller: &Caller, now: Timestamp) -> bool {
+    match caller.credential {
+        CredentialRef::None | CredentialRef::Operator => true,
+        CredentialRef::ApiToken(id) => {
+            snapshot.token_by_id(id).is_some_and(|facts| basic::in_force(&snapshot.settings, &facts, now))
+        }
+        CredentialRef::Session(id) => snapshot.session_by_id(id).is_some_and(|facts| now.0 < facts.expires_at_ms),
+    }
 }
 
 /// Proves the caller of a request, or refuses.

@@ -8,6 +8,7 @@ use serde_json::Value as Json;
 use crate::filter::item::{Shown, filters_json};
 use crate::search::asker::Asker;
 use crate::search::fragment::Fragment;
+use crate::search::lookup::known_projects;
 use crate::text::{contains, fold};
 use crate::wire::Paging;
 
@@ -67,7 +68,7 @@ async fn search(mut cx: Ctx<op::GetFiltersPaginated>, input: Input) -> Outcome<o
     let overrides =
         input.query_bool("overrideSharePermissions")? == Some(true) && view.may_global(GlobalPermission::Administer);
     let mut condition = if overrides { Fragment::always() } else { asker.filter_visible() };
-    for part in conditions(cx.tx(), &input).await? {
+    for part in conditions(cx.tx(), &asker, overrides, &input).await? {
         condition.push(" AND ").add(part);
     }
     let mut count = SqlBuilder::new("SELECT COUNT(*) AS count FROM jira_filter f WHERE ");
@@ -121,7 +122,14 @@ fn order(text: &str) -> Result<(Key, bool), Problem> {
     Ok((key, descending))
 }
 
-async fn conditions<M: AnyMode>(tx: &mut Tx<M>, input: &Input) -> Result<Vec<Fragment>, Problem> {
+/// What the query asks for. Shares that an answer would not name to the caller are not searched either: with a hidden project never,
+/// with a group that the caller may not look up in its own filters only.
+async fn conditions<M: AnyMode>(
+    tx: &mut Tx<M>,
+    asker: &Asker,
+    overrides: bool,
+    input: &Input,
+) -> Result<Vec<Fragment>, Problem> {
     let mut out = Vec::new();
     let given = |name: &str| input.query(name).filter(|value| !value.is_empty()).map(|value| value.replace('\0', ""));
     if let Some(name) = given("filterName") {
@@ -147,9 +155,15 @@ async fn conditions<M: AnyMode>(tx: &mut Tx<M>, input: &Input) -> Result<Vec<Fra
         let mut part =
             Fragment::new("EXISTS (SELECT 1 FROM jira_filter_share g WHERE g.filter_id = f.id AND g.group_id = ");
         part.bind(group).push(")");
+        if !(overrides || asker.picks_users() || asker.groups().contains(&group)) {
+            // No account has the id 0.
+            part.push(" AND f.owner_id = ").bind(asker.user.map_or(0, |user| user.0));
+        }
         out.push(part);
     }
     if let Some(project) = input.query_int("projectId")? {
+        let named = overrides || known_projects(tx, asker).await?.binary_search(&project).is_ok();
+        let project = if named { project } else { -1 };
         let mut part =
             Fragment::new("EXISTS (SELECT 1 FROM jira_filter_share g WHERE g.filter_id = f.id AND g.project_id = ");
         part.bind(project).push(")");

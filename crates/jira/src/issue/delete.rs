@@ -17,6 +17,10 @@ pub async fn delete(mut cx: Ctx<op::DeleteIssue>, input: Input) -> Outcome<op::D
     let with_subtasks = input.query_bool("deleteSubtasks")?.unwrap_or(false);
     let key = key_of(cx.tx(), issue).await?;
     let subtasks = subtasks(cx.tx(), &view, issue.0).await?;
+    // A sub-task that the caller does not see is neither deleted with its parent nor told of.
+    if subtasks.iter().any(|subtask| !facts::sees(&view, subtask)) {
+        return Err(Problem::forbidden("You do not have permission to delete this issue."));
+    }
     if !subtasks.is_empty() && !with_subtasks {
         return Err(Problem::invalid(format!(
             "The issue '{key}' has subtasks.  You must specify the 'deleteSubtasks' parameter to delete this issue and all its \

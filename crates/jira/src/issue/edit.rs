@@ -83,9 +83,16 @@ pub async fn update(mut cx: Ctx<op::EditIssue>, input: Input) -> Outcome<op::Edi
     let asked = fields::asked(&without_project(&body))?;
     let wanted = fields::apply(cx.tx(), desk, before.clone(), asked).await?;
     let named = wanted.named.clone();
+    let rights = (rights_json(&before), rights_json(&wanted.content));
     let change = Change { issue: &issue, before: &before, now };
     carry_out(cx.tx(), &view, change, wanted, &body).await?;
-    cx.audit(format!("issue:{}", issue.id), None, Some(json!({"fields": named})));
+    // What an edit says stays out of the log; who may see the issue because of it does not.
+    let changes_rights = rights.0 != rights.1;
+    cx.audit(
+        format!("issue:{}", issue.id),
+        changes_rights.then(|| json!({"rights": rights.0})),
+        Some(if changes_rights { json!({"fields": named, "rights": rights.1}) } else { json!({"fields": named}) }),
+    );
     if !return_issue {
         return cx.done(Reply::no_content());
     }
@@ -97,6 +104,27 @@ pub async fn update(mut cx: Ctx<op::EditIssue>, input: Input) -> Outcome<op::Edi
     let select = FieldSelection::parse(&[], Base::All).with_key();
     let json = read::shown(cx.tx(), &view, &input, issue.id, &select).await?;
     cx.done(Reply::json(json))
+}
+
+/// What of an issue decides who may see it, for the audit log.
+pub(crate) fn rights_json(content: &Content) -> Json {
+    let pickers = content.custom.iter().filter_map(|(field, values)| {
+        let holders: Vec<Json> = values
+            .iter()
+            .filter_map(|value| match (value.user, value.group) {
+                (Some(user), _) => Some(json!({"user": user.0})),
+                (None, Some(group)) => Some(json!({"group": group.0})),
+                (None, None) => None,
+            })
+            .collect();
+        (!holders.is_empty()).then(|| (format!("customfield_{field}"), Json::Array(holders)))
+    });
+    json!({
+        "security": content.security.map(|level| level.0),
+        "reporter": content.reporter.map(|user| user.0),
+        "assignee": content.assignee.map(|user| user.0),
+        "pickers": pickers.collect::<serde_json::Map<_, _>>(),
+    })
 }
 
 /// Flags that ask for more than the right to edit.

@@ -1,7 +1,8 @@
 //! The changelog of an issue: recording it with every write, and reading it.
 //!
 //! What a restricted comment, worklog or attachment says is not recorded by those who write them. Items that name another issue
-//! (links, parents) carry its key in `from` or `to`, and are shown to those who see that issue.
+//! (links, parents) carry its key in `from` or `to`, and are shown to those who see that issue. Security levels are named to those who
+//! are in them.
 
 use std::collections::{HashMap, HashSet};
 
@@ -19,6 +20,13 @@ use crate::wire::{self, Paging};
 const CHANGES_MAX: i64 = 5000;
 /// Changes inside `expand=changelog`.
 const EXPANDED_MAX: usize = 100;
+/// Issues whose changes are read together.
+const BULK_ISSUES_MAX: usize = 1000;
+/// Fields that the changes read together can be reduced to.
+const BULK_FIELDS_MAX: usize = 10;
+/// Changes on a page of those read together.
+const BULK_CHANGES_MAX: usize = 10_000;
+const BULK_CHANGES_DEFAULT: usize = 1000;
 
 /// One changed field.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -172,6 +180,11 @@ fn names_worklog(item: &ChangeItem) -> bool {
     item.field_type == "jira" && item.field == "WorklogId"
 }
 
+/// Items that name security levels: each side is shown to those who are in its level.
+fn names_level(item: &ChangeItem) -> bool {
+    item.field_type == "jira" && item.field == "security"
+}
+
 fn ids_in(item: &ChangeItem) -> impl Iterator<Item = &String> {
     item.from.iter().chain(&item.to)
 }
@@ -207,8 +220,29 @@ async fn hide<M: AnyMode>(tx: &mut Tx<M>, view: &View, changes: &mut Vec<Change>
             }
         }
     }
+    if changes.iter().flat_map(|change| &change.items).any(names_level) {
+        hide_levels(view, changes);
+    }
     changes.retain(|change| !change.items.is_empty());
     Ok(())
+}
+
+/// Empties the sides that name a level which the caller is in nowhere; an item that says nothing then goes.
+fn hide_levels(view: &View, changes: &mut [Change]) {
+    let visibility = view.visibility();
+    let mut seen: HashSet<String> = visibility.levels.iter().map(|(_, level)| level.to_string()).collect();
+    seen.extend(visibility.conditional_levels.iter().map(|(_, level, _)| level.to_string()));
+    for change in changes {
+        for item in change.items.iter_mut().filter(|item| names_level(item)) {
+            if item.from.as_ref().is_some_and(|level| !seen.contains(level)) {
+                (item.from, item.from_text) = (None, None);
+            }
+            if item.to.as_ref().is_some_and(|level| !seen.contains(level)) {
+                (item.to, item.to_text) = (None, None);
+            }
+        }
+        change.items.retain(|item| !names_level(item) || item.from.is_some() || item.to.is_some());
+    }
 }
 
 async fn visible_worklogs<M: AnyMode>(tx: &mut Tx<M>, view: &View, ids: &[i64]) -> Result<HashSet<i64>, StoreError> {
@@ -323,7 +357,102 @@ pub async fn list_by_ids(mut cx: Ctx<op::GetChangeLogsByIds>, input: Input) -> O
     cx.done(Reply::json(json!({"startAt": 0, "maxResults": shown, "total": shown, "histories": histories})))
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Bulk {
+    issue_ids_or_keys: Vec<String>,
+    field_ids: Option<Vec<String>>,
+    max_results: Option<usize>,
+    next_page_token: Option<String>,
+}
+
+/// `POST changelog/bulkfetch`: the changes of the issues named, of those that the caller sees; by issue, the oldest first.
+pub async fn bulk_fetch(mut cx: Ctx<op::GetBulkChangelogs>, input: Input) -> Outcome<op::GetBulkChangelogs> {
+    let view = cx.view().clone();
+    let body: Bulk = input.parse()?;
+    if body.issue_ids_or_keys.is_empty() || body.issue_ids_or_keys.len() > BULK_ISSUES_MAX {
+        let words = format!("Between 1 and {BULK_ISSUES_MAX} issues must be named.");
+        return Err(Problem::field("issueIdsOrKeys", words));
+    }
+    let fields: HashSet<String> = body.field_ids.unwrap_or_default().into_iter().collect();
+    if fields.len() > BULK_FIELDS_MAX {
+        return Err(Problem::field("fieldIds", format!("At most {BULK_FIELDS_MAX} fields can be named.")));
+    }
+    let mut room = body.max_results.unwrap_or(BULK_CHANGES_DEFAULT);
+    if !(1..=BULK_CHANGES_MAX).contains(&room) {
+        return Err(Problem::field("maxResults", format!("must be between 1 and {BULK_CHANGES_MAX}")));
+    }
+    let mut after = match body.next_page_token.filter(|token| !token.is_empty()) {
+        Some(token) => view
+            .open_page(&token)
+            .and_then(|state| BulkPosition::open(&state))
+            .ok_or_else(|| Problem::invalid("The provided nextPageToken is invalid or has expired."))?,
+        None => BulkPosition { issue: 0, change: 0 },
+    };
+    let named = facts::visible_all_named(cx.tx(), &view, &body.issue_ids_or_keys).await?;
+    let mut issues: Vec<i64> = named.iter().map(|(_, facts)| facts.id.0).filter(|id| *id >= after.issue).collect();
+    issues.sort_unstable();
+    let mut out = Map::new();
+    let mut logs: Vec<Json> = Vec::new();
+    // One issue at a time, so that no more changes are in memory than of one issue and the page.
+    for issue in issues {
+        let mut changes = load(cx.tx(), &view, &[issue]).await?;
+        if !fields.is_empty() {
+            changes.iter_mut().for_each(|change| change.items.retain(|item| fields.contains(&item.field_id)));
+        }
+        changes.retain(|change| !change.items.is_empty() && (issue > after.issue || change.id > after.change));
+        let more = changes.len() > room;
+        changes.truncate(room);
+        room = room.saturating_sub(changes.len());
+        if let Some(last) = changes.last() {
+            after = BulkPosition { issue, change: last.id };
+            let people = authors(cx.tx(), &changes).await?;
+            let histories: Vec<Json> = changes.iter().map(|change| bulk_json(change, &people, &input)).collect();
+            logs.push(json!({"issueId": issue.to_string(), "changeHistories": histories}));
+        }
+        if more {
+            out.insert("nextPageToken".into(), view.seal_page(&after.sealed())?.into());
+            break;
+        }
+    }
+    out.insert("issueChangeLogs".into(), logs.into());
+    cx.done(Reply::json(Json::Object(out)))
+}
+
+/// Unlike elsewhere, Jira gives the moment in milliseconds here.
+fn bulk_json(change: &Change, people: &HashMap<UserId, wire::Person>, input: &Input) -> Json {
+    let mut json = json_of(change, people, input);
+    if let Some(json) = json.as_object_mut() {
+        json.insert("created".into(), change.created_at_ms.into());
+    }
+    json
+}
+
+/// The last change of a page of changes read together.
+struct BulkPosition {
+    issue: i64,
+    change: i64,
+}
+
+impl BulkPosition {
+    /// The word in front keeps page tokens of searches out.
+    const WORD: &str = "changes";
+
+    fn sealed(&self) -> Vec<u8> {
+        format!("{} {} {}", Self::WORD, self.issue, self.change).into_bytes()
+    }
+
+    fn open(state: &[u8]) -> Option<Self> {
+        let mut words = std::str::from_utf8(state).ok()?.split(' ');
+        words.next().filter(|word| *word == Self::WORD)?;
+        let issue = words.next()?.parse().ok()?;
+        let change = words.next()?.parse().ok()?;
+        words.next().is_none().then_some(Self { issue, change })
+    }
+}
+
 pub(crate) fn handlers(handlers: &mut Handlers) {
     handlers.on(list);
     handlers.on(list_by_ids);
+    handlers.on(bulk_fetch);
 }

@@ -8,7 +8,7 @@ use serde_json::{Map, Value as Json, json};
 
 use super::content::Content;
 use super::create::{is_done, usual_resolution};
-use super::edit::{Change, carry_out};
+use super::edit::{Change, carry_out, rights_json};
 use super::fields::{self, Desk, Stage, cannot_be_set, word};
 use super::meta;
 use crate::refs::{Refs, StatusCategory};
@@ -141,6 +141,12 @@ pub async fn take(mut cx: Ctx<op::DoTransition>, input: Input) -> Outcome<op::Do
     let issue = cx.target().issue()?.clone();
     let now = cx.now();
     let body: Json = input.parse()?;
+    // Setting a property is an edit; the row asks for the right to transition alone.
+    let sets_properties =
+        body.get("properties").and_then(Json::as_array).is_some_and(|properties| !properties.is_empty());
+    if sets_properties && !view.may(ProjectPermission::EditIssues, issue.project, Some(&issue)) {
+        return Err(Problem::field("properties", "You do not have permission to set properties of this issue."));
+    }
     let before = Content::load(cx.tx(), issue.id).await?;
     let step = named(cx.tx(), &body, before.status.unwrap_or(0)).await?;
     let desk =
@@ -149,12 +155,13 @@ pub async fn take(mut cx: Ctx<op::DoTransition>, input: Input) -> Outcome<op::Do
     let resolution_given = wanted.names("resolution");
     enter(cx.tx(), &mut wanted.content, &step, resolution_given).await?;
     let change = Change { issue: &issue, before: &before, now };
+    let rights = (rights_json(&before), rights_json(&wanted.content));
     carry_out(cx.tx(), &view, change, wanted, &body).await?;
-    cx.audit(
-        format!("issue:{}", issue.id),
-        Some(json!({"status": before.status})),
-        Some(json!({"status": step.to, "transition": step.id})),
-    );
+    let (mut was, mut is) = (json!({"status": before.status}), json!({"status": step.to, "transition": step.id}));
+    if rights.0 != rights.1 {
+        (was["rights"], is["rights"]) = rights;
+    }
+    cx.audit(format!("issue:{}", issue.id), Some(was), Some(is));
     cx.done(Reply::no_content())
 }
 

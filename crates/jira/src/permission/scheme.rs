@@ -63,6 +63,18 @@ pub(super) async fn scheme_json<M: AnyMode>(
     scheme: &Scheme,
     input: &Input,
 ) -> Result<Json, StoreError> {
+    let expand = input.query_list("expand");
+    let wanted =
+        expand.iter().any(|what| ["permissions", "user", "group", "projectRole", "field", "all"].contains(what));
+    shown_json(tx, scheme, wanted, input).await
+}
+
+async fn shown_json<M: AnyMode>(
+    tx: &mut Tx<M>,
+    scheme: &Scheme,
+    with_grants: bool,
+    input: &Input,
+) -> Result<Json, StoreError> {
     let mut out = Map::new();
     out.insert("expand".into(), "permissions,user,group,projectRole,field,all".into());
     out.insert("self".into(), input.api_url(&format!("/permissionscheme/{}", scheme.id)).into());
@@ -72,8 +84,7 @@ pub(super) async fn scheme_json<M: AnyMode>(
     if let Some(project) = scheme.project {
         out.insert("scope".into(), json!({"type": "PROJECT", "project": {"id": project.to_string()}}));
     }
-    let expand = input.query_list("expand");
-    if expand.iter().any(|what| ["permissions", "user", "group", "projectRole", "field", "all"].contains(what)) {
+    if with_grants {
         out.insert("permissions".into(), Json::Array(grant::list_json(tx, scheme.id, input).await?));
     }
     Ok(Json::Object(out))
@@ -101,7 +112,8 @@ async fn all(mut cx: Ctx<op::GetAllPermissionSchemes>, input: Input) -> Outcome<
 async fn get(mut cx: Ctx<op::GetPermissionScheme>, input: Input) -> Outcome<op::GetPermissionScheme> {
     let view = cx.view().clone();
     let scheme = named(cx.tx(), &view, &input).await?;
-    let json = scheme_json(cx.tx(), &scheme, &input).await?;
+    // The read of one scheme has its grants unasked.
+    let json = shown_json(cx.tx(), &scheme, true, &input).await?;
     cx.done(Reply::json(json))
 }
 

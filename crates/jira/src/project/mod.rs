@@ -2,6 +2,7 @@
 
 pub mod create;
 mod delete;
+mod parts;
 mod read;
 mod restore;
 mod search;
@@ -25,6 +26,7 @@ pub(crate) fn handlers(handlers: &mut Handlers) {
     restore::handlers(handlers);
     trash::handlers(handlers);
     types::handlers(handlers);
+    parts::handlers(handlers);
     validate::handlers(handlers);
 }
 

@@ -126,6 +126,7 @@ fn actor_json(row: &Row, input: &Input) -> Result<Json, StoreError> {
     let name = row.get::<Option<String>>("group_name")?.unwrap_or_default();
     Ok(json!({
         "id": id,
+        "name": name,
         "displayName": name,
         "type": "atlassian-group-role-actor",
         "actorGroup": {

@@ -72,6 +72,18 @@ pub async fn compile<M: AnyMode>(tx: &mut Tx<M>, asker: &Asker, query: &Query) -
     compile_within(tx, asker, query, None).await
 }
 
+/// The same, but a value that does not exist matches nothing instead of being an error.
+///
+/// # Errors
+/// As [`compile`].
+pub async fn compile_forgiving<M: AnyMode>(
+    tx: &mut Tx<M>,
+    asker: &Asker,
+    query: &Query,
+) -> Result<Compiled, NotCompiled> {
+    compile_as(tx, asker, query, None, true).await
+}
+
 /// The same for the text of a saved filter that is about to be stored: it may not lead back to itself.
 ///
 /// # Errors
@@ -82,9 +94,28 @@ pub async fn compile_within<M: AnyMode>(
     query: &Query,
     filter: Option<i64>,
 ) -> Result<Compiled, NotCompiled> {
+    compile_as(tx, asker, query, filter, false).await
+}
+
+async fn compile_as<M: AnyMode>(
+    tx: &mut Tx<M>,
+    asker: &Asker,
+    query: &Query,
+    filter: Option<i64>,
+    any_value: bool,
+) -> Result<Compiled, NotCompiled> {
     let filters = filter.into_iter().collect();
-    let mut compiler =
-        Compiler { tx, asker, known: None, custom: None, clauses: 0, filters, lenient: false, messages: Vec::new() };
+    let mut compiler = Compiler {
+        tx,
+        asker,
+        known: None,
+        custom: None,
+        clauses: 0,
+        filters,
+        lenient: false,
+        any_value,
+        messages: Vec::new(),
+    };
     let condition = match &query.filter {
         Some(clause) => compiler.clause(clause, false).await?,
         None => Fragment::always(),
@@ -196,6 +227,8 @@ impl Compiled {
 #[derive(Debug)]
 pub(crate) enum Stop {
     Said(String),
+    /// A value that the caller knows nothing of; said only where values must exist.
+    Unknown(String),
     Store(StoreError),
 }
 
@@ -222,6 +255,8 @@ pub(crate) struct Compiler<'a, M: AnyMode> {
     pub(crate) filters: Vec<i64>,
     /// Inside a saved filter: what is wrong matches nothing and says nothing, because its text is another's.
     lenient: bool,
+    /// Values need not exist: what names one that does not matches nothing.
+    any_value: bool,
     pub(crate) messages: Vec<String>,
 }
 
@@ -298,7 +333,8 @@ impl<M: AnyMode> Compiler<'_, M> {
         match found {
             Ok(fragment) => Ok(fragment),
             Err(Stop::Store(error)) => Err(error),
-            Err(Stop::Said(message)) => {
+            Err(Stop::Unknown(_)) if self.any_value => Ok(Fragment::never()),
+            Err(Stop::Said(message) | Stop::Unknown(message)) => {
                 if !self.lenient && self.messages.len() < MESSAGES_MAX && !self.messages.contains(&message) {
                     self.messages.push(message);
                 }

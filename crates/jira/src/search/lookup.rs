@@ -19,12 +19,12 @@ use crate::visible::push_issue_visible;
 const CHUNK: usize = 5_000;
 
 fn unknown<T>(name: &str, value: &Value) -> Result<T, Stop> {
-    said(match value {
+    Err(Stop::Unknown(match value {
         Value::Number(id) => format!("A value with ID '{id}' does not exist for the field '{name}'."),
         Value::Text(_) | Value::Function { .. } | Value::Empty => {
             format!("The value '{}' does not exist for the field '{name}'.", shown(value))
         }
-    })
+    }))
 }
 
 /// The projects the caller may name: those it browses, and those in which it sees at least one issue.
@@ -45,6 +45,19 @@ pub(crate) async fn known_projects<M: AnyMode>(tx: &mut Tx<M>, asker: &Asker) ->
     }
     known.sort_unstable();
     Ok(known)
+}
+
+/// The security levels that the caller is in, at least for some issues, in projects it may name: a level that only a hidden project
+/// uses is as hidden as that project.
+pub(crate) fn levels_in(asker: &Asker, known: &[i64]) -> Vec<i64> {
+    let visibility = &asker.visibility;
+    let always = visibility.levels.iter().map(|(project, level)| (project.0, level.0));
+    let sometimes = visibility.conditional_levels.iter().map(|(project, level, _)| (project.0, level.0));
+    let in_known = always.chain(sometimes).filter(|(project, _)| known.binary_search(project).is_ok());
+    let mut ids: Vec<i64> = in_known.map(|(_, level)| level).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
 }
 
 /// The custom fields that can be searched.
@@ -119,7 +132,9 @@ impl<M: AnyMode> Compiler<'_, M> {
 
     pub(crate) async fn custom_fields(&mut self) -> Result<&[CustomField], StoreError> {
         if self.custom.is_none() {
-            self.custom = Some(custom_fields(self.tx).await?);
+            let visibility = &self.asker.visibility;
+            let sees_none = visibility.projects.is_empty() && visibility.conditional.is_empty();
+            self.custom = Some(if sees_none { Vec::new() } else { custom_fields(self.tx).await? });
         }
         Ok(self.custom.as_deref().unwrap_or_default())
     }
@@ -444,11 +459,7 @@ impl<M: AnyMode> Compiler<'_, M> {
 
     /// Security levels the caller is in, at least for some issues.
     pub(crate) async fn levels(&mut self, name: &str, values: &[Value]) -> Result<Set, Stop> {
-        let visibility = &self.asker.visibility;
-        let mut ids: Vec<i64> = visibility.levels.iter().map(|(_, level)| level.0).collect();
-        ids.extend(visibility.conditional_levels.iter().map(|(_, level, _)| level.0));
-        ids.sort_unstable();
-        ids.dedup();
+        let ids = levels_in(self.asker, &self.known().await?);
         let mut sql = SqlBuilder::new("SELECT id, name FROM jira_security_level WHERE id IN ");
         sql.ids(&ids).push(" ORDER BY id");
         let named = named(self.tx.query(sql, &[]).await?)?;

@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 
 use crate::jql;
 use crate::search::asker::Asker;
-use crate::search::evaluate::{NotCompiled, compile};
+use crate::search::evaluate::{NotCompiled, compile_forgiving};
 
 /// Queries in one request.
 const QUERIES_MAX: usize = 100;
@@ -39,7 +39,7 @@ async fn matches(mut cx: Ctx<op::MatchIssues>, input: Input) -> Outcome<op::Matc
     let mut out: Vec<Json> = Vec::with_capacity(body.jqls.len());
     for text in &body.jqls {
         let compiled = match jql::parse(text) {
-            Ok(query) => match compile(cx.tx(), &asker, &query).await {
+            Ok(query) => match compile_forgiving(cx.tx(), &asker, &query).await {
                 Ok(compiled) => Ok(compiled),
                 Err(NotCompiled::Said(messages)) => Err(messages),
                 Err(NotCompiled::Store(error)) => return Err(error.into()),

@@ -11,30 +11,33 @@ use crate::refs::StatusCategory;
 use crate::search::asker::Asker;
 use crate::search::fields::{CustomField, CustomKind, Kind, SYSTEM_FIELDS, system_field};
 use crate::search::functions;
-use crate::search::lookup::{custom_fields, known_projects};
+use crate::search::lookup::{custom_fields, known_projects, levels_in};
 use crate::text::{begins_with, contains, escape_html, word_begins_with};
-use crate::visible::push_issue_visible;
+use crate::visible::{push_issue_visible, sees_projects};
 
 /// Suggestions in one answer, as Jira has it.
 const RESULTS_MAX: i64 = 15;
 
 async fn reference(mut cx: Ctx<op::GetAutoComplete>, _: Input) -> Outcome<op::GetAutoComplete> {
-    let body = reference_data(cx.tx()).await?;
+    let view = cx.view().clone();
+    let body = reference_data(cx.tx(), &view).await?;
     cx.done(Reply::json(body))
 }
 
 /// Fields are the same for every project here, so the body narrows nothing.
 async fn reference_post(mut cx: Ctx<op::GetAutoCompletePost>, _: Input) -> Outcome<op::GetAutoCompletePost> {
-    let body = reference_data(cx.tx()).await?;
+    let view = cx.view().clone();
+    let body = reference_data(cx.tx(), &view).await?;
     cx.done(Reply::json(body))
 }
 
-async fn reference_data<M: AnyMode>(tx: &mut Tx<M>) -> Result<Json, Problem> {
+async fn reference_data<M: AnyMode>(tx: &mut Tx<M>, view: &View) -> Result<Json, Problem> {
     let mut fields: Vec<Json> = SYSTEM_FIELDS
         .iter()
         .map(|field| field_json(field.name, field.name, &field.kind, field.orderable, field.java_type, None))
         .collect();
-    for field in custom_fields(tx).await? {
+    let custom = if sees_projects(view) { custom_fields(tx).await? } else { Vec::new() };
+    for field in custom {
         let clause = format!("cf[{}]", field.id);
         let shown = format!("{} - {clause}", field.name);
         let value = quote_value(&field.name).into_owned();
@@ -121,6 +124,7 @@ async fn suggestions<M: AnyMode>(
     let typed = input.query("fieldValue").unwrap_or_default().trim().trim_matches('"').replace('\0', "");
     let kind = match system_field(name) {
         Some(field) => field.kind.clone(),
+        None if !sees_projects(view) => return Ok(Vec::new()),
         None => {
             let folded = name.trim_matches('"').to_lowercase();
             let fields = custom_fields(tx).await?;
@@ -168,8 +172,7 @@ pub(crate) async fn found<M: AnyMode>(
             return Ok(all.map(|name| Found { shown: name.clone(), value: name }).collect());
         }
         Kind::Level => {
-            let mut ids: Vec<i64> = asker.visibility.levels.iter().map(|(_, level)| level.0).collect();
-            ids.extend(asker.visibility.conditional_levels.iter().map(|(_, level, _)| level.0));
+            let ids = levels_in(asker, &known_projects(tx, asker).await?);
             sql = SqlBuilder::new("SELECT name AS shown, name AS value FROM jira_security_level WHERE id IN ");
             sql.ids(&ids).push(" AND LOWER(name) LIKE ").bind(contains).push(" ESCAPE '\\' ORDER BY name {{c}}, id");
         }

@@ -11,5 +11,4 @@ pub mod world;
 
 pub use question::{Answer, Question, Targets};
 pub use random::Rng;
-pub use rules::Reading;
 pub use world::World;

@@ -8,101 +8,6 @@ use portcullis_model::{AccessKind, ConnectScope, ScopeSet};
 use super::question::{Answer, CONNECT_CHAIN, Question};
 use super::world::{Grant, Issue, Project, User, World};
 
-/// Points on which the engine of today and the documents part. `true` reads as the documents do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Reading {
-    /// A 7, C 6: a Connect app that acts for a user needs `ACT_AS_USER`, and a user with access who is no app's user.
-    pub impersonation_needs_act_as_user: bool,
-    /// A 7: a target that was not found out may be in a blocked project, so an app with blocked projects is refused.
-    pub unknown_target_may_be_blocked: bool,
-    /// J 8.3: what a blocked project would give ("any project") counts for nothing.
-    pub blocked_project_gives_nothing: bool,
-    /// A 7: an app acts with its app user's permission; without an app user it is nobody.
-    pub app_needs_an_account: bool,
-    /// A 14: a filter that nobody owns and that is not shared looks like one that is not there, to anonymous callers too.
-    pub anonymous_owns_nothing: bool,
-    /// J 3.3: taking part shows a project only while it is there and its scheme lets participants browse.
-    pub participation_needs_a_grant: bool,
-    /// J 3.12: a team-managed project is never open to anonymous callers.
-    pub team_managed_is_never_public: bool,
-    /// J 3.1: `SYSTEM_ADMIN` is false for everyone.
-    pub system_admin_is_inert: bool,
-    /// A 7: scopes narrow whatever credential carries them.
-    pub any_scopes_narrow: bool,
-    /// A 4: a caller without credential has no account, whatever else is said about it.
-    pub anonymous_has_no_account: bool,
-    /// A 7, state of the target: whatever was named and is not there hides, the second project and the restricted thing too.
-    pub any_missing_target_hides: bool,
-    /// A project in the trash is there for nobody, administrators too; only `restore` takes one out.
-    pub trash_hides_from_administrators: bool,
-    /// J 3.15: `mypermissions` tells what some issue could give; a group picker cannot give to who is in no group.
-    pub group_picker_could_give_to_members_only: bool,
-}
-
-impl Reading {
-    /// As the documents say.
-    pub const DOCUMENTS: Self = Self {
-        impersonation_needs_act_as_user: true,
-        unknown_target_may_be_blocked: true,
-        blocked_project_gives_nothing: true,
-        app_needs_an_account: true,
-        anonymous_owns_nothing: true,
-        participation_needs_a_grant: true,
-        team_managed_is_never_public: true,
-        system_admin_is_inert: true,
-        any_scopes_narrow: true,
-        anonymous_has_no_account: true,
-        any_missing_target_hides: true,
-        trash_hides_from_administrators: true,
-        group_picker_could_give_to_members_only: true,
-    };
-
-    /// As the engine does today. Each `false` is a difference that was found; a repair of the engine turns it `true`.
-    pub const ENGINE_TODAY: Self = Self {
-        impersonation_needs_act_as_user: true,
-        unknown_target_may_be_blocked: true,
-        blocked_project_gives_nothing: true,
-        app_needs_an_account: true,
-        anonymous_owns_nothing: true,
-        participation_needs_a_grant: true,
-        team_managed_is_never_public: true,
-        system_admin_is_inert: true,
-        any_scopes_narrow: true,
-        anonymous_has_no_account: true,
-        any_missing_target_hides: true,
-        trash_hides_from_administrators: true,
-        group_picker_could_give_to_members_only: true,
-    };
-
-    /// The points in which two readings differ, each as `other` with that one point taken from `self`.
-    pub fn one_by_one(self, other: Self) -> Vec<(&'static str, Self)> {
-        let mut out = Vec::new();
-        macro_rules! point {
-            ($($name:ident)+) => {$(
-                if self.$name != other.$name {
-                    out.push((stringify!($name), Self { $name: self.$name, ..other }));
-                }
-            )+};
-        }
-        point!(
-            impersonation_needs_act_as_user
-            unknown_target_may_be_blocked
-            blocked_project_gives_nothing
-            app_needs_an_account
-            anonymous_owns_nothing
-            participation_needs_a_grant
-            team_managed_is_never_public
-            system_admin_is_inert
-            any_scopes_narrow
-            anonymous_has_no_account
-            any_missing_target_hides
-            trash_hides_from_administrators
-            group_picker_could_give_to_members_only
-        );
-        out
-    }
-}
-
 /// What a rule says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Says {
@@ -121,24 +26,17 @@ fn refused(reason: &'static str, seen: bool) -> Answer {
 
 impl World {
     /// Decides, step by step in the order of A 7.
-    pub fn naive_decide(&self, question: &Question, reading: Reading) -> Answer {
-        Naive { world: self, question, reading }.decide()
+    pub fn naive_decide(&self, question: &Question) -> Answer {
+        Naive { world: self, question }.decide()
     }
 
     /// J 3.4: whether some grant of the project's scheme gives the permission. Holders that need an issue need it here.
-    pub fn holds(
-        &self,
-        user: Option<i64>,
-        permission: &str,
-        project: i64,
-        issue: Option<&Issue>,
-        reading: Reading,
-    ) -> bool {
+    pub fn holds(&self, user: Option<i64>, permission: &str, project: i64, issue: Option<&Issue>) -> bool {
         let Some(project) = self.project_there(project) else { return false };
         for scheme in &self.schemes {
             if scheme.id == project.scheme {
                 for grant in &scheme.grants {
-                    if grant.permission == permission && self.is_holder(user, grant, project, issue, reading) {
+                    if grant.permission == permission && self.is_holder(user, grant, project, issue) {
                         return true;
                     }
                 }
@@ -149,13 +47,13 @@ impl World {
 
     /// J 3.7: an issue without level is open to all who browse; else the caller must be a member of the level, and the level
     /// must belong to the security scheme of the project.
-    pub fn in_level(&self, user: Option<i64>, issue: &Issue, reading: Reading) -> bool {
+    pub fn in_level(&self, user: Option<i64>, issue: &Issue) -> bool {
         let Some(wanted) = issue.level else { return true };
         let Some(project) = self.project_there(issue.project) else { return false };
         for level in &self.levels {
             if level.id == wanted && project.security_scheme == Some(level.security_scheme) {
                 for member in &level.members {
-                    if self.is_holder(user, member, project, Some(issue), reading) {
+                    if self.is_holder(user, member, project, Some(issue)) {
                         return true;
                     }
                 }
@@ -165,17 +63,10 @@ impl World {
     }
 
     /// Whether the account holds the grant, or is the member.
-    pub fn is_holder(
-        &self,
-        user: Option<i64>,
-        grant: &Grant,
-        project: &Project,
-        issue: Option<&Issue>,
-        reading: Reading,
-    ) -> bool {
+    pub fn is_holder(&self, user: Option<i64>, grant: &Grant, project: &Project, issue: Option<&Issue>) -> bool {
         let person = user.and_then(|id| self.person(id));
         if grant.holder_type == "anyone" {
-            return person.is_some() || !(reading.team_managed_is_never_public && project.team_managed);
+            return person.is_some() || !project.team_managed;
         }
         let Some(person) = person else { return false };
         let parameter = grant.parameter.as_deref();
@@ -218,21 +109,21 @@ impl World {
     }
 
     /// J 3.11: BROWSE_PROJECTS on the issue, and its level.
-    pub fn issue_visible(&self, user: Option<i64>, issue: &Issue, reading: Reading) -> bool {
-        self.holds(user, "BROWSE_PROJECTS", issue.project, Some(issue), reading) && self.in_level(user, issue, reading)
+    pub fn issue_visible(&self, user: Option<i64>, issue: &Issue) -> bool {
+        self.holds(user, "BROWSE_PROJECTS", issue.project, Some(issue)) && self.in_level(user, issue)
     }
 
     /// J 3.3: a project shows itself to who may browse it, administer it, or administer Jira.
-    pub fn project_visible(&self, user: Option<i64>, project: i64, reading: Reading) -> bool {
+    pub fn project_visible(&self, user: Option<i64>, project: i64) -> bool {
         self.project_there(project).is_some()
-            && (self.holds(user, "BROWSE_PROJECTS", project, None, reading)
-                || self.holds(user, "ADMINISTER_PROJECTS", project, None, reading)
-                || self.holds_global(user, "ADMINISTER", reading))
+            && (self.holds(user, "BROWSE_PROJECTS", project, None)
+                || self.holds(user, "ADMINISTER_PROJECTS", project, None)
+                || self.holds_global(user, "ADMINISTER"))
     }
 
     /// J 3.1: given to everyone, or to a group of an account that has access to Jira.
-    pub fn holds_global(&self, user: Option<i64>, permission: &str, reading: Reading) -> bool {
-        if permission == "SYSTEM_ADMIN" && reading.system_admin_is_inert {
+    pub fn holds_global(&self, user: Option<i64>, permission: &str) -> bool {
+        if permission == "SYSTEM_ADMIN" {
             return false;
         }
         if self.anyone_global.contains(&permission) {
@@ -267,16 +158,14 @@ impl World {
     }
 
     /// J 3.15: whether some issue of the project could give the permission. A group picker gives nothing to who is in no group.
-    pub fn could_hold(&self, user: Option<i64>, permission: &str, project: i64, reading: Reading) -> bool {
-        if self.holds(user, permission, project, None, reading) {
+    pub fn could_hold(&self, user: Option<i64>, permission: &str, project: i64) -> bool {
+        if self.holds(user, permission, project, None) {
             return true;
         }
         let Some(person) = user.and_then(|id| self.person(id)) else { return false };
-        self.participant_grants(permission, project).iter().any(|grant| {
-            grant.holder_type != "groupCustomField"
-                || !person.groups.is_empty()
-                || !reading.group_picker_could_give_to_members_only
-        })
+        self.participant_grants(permission, project)
+            .iter()
+            .any(|grant| grant.holder_type != "groupCustomField" || !person.groups.is_empty())
     }
 
     /// Grants of the permission to people who take part in an issue.
@@ -340,16 +229,16 @@ pub fn passes(filter: &Visibility, world: &World, issue: &Issue) -> bool {
 struct Naive<'a> {
     world: &'a World,
     question: &'a Question,
-    reading: Reading,
 }
 
 impl Naive<'_> {
     fn decide(&self) -> Answer {
         let (question, row) = (self.question, self.question.row);
 
-        // A 5: jobs and the command line use the same door, for the audit log, with nobody's rights to ask for.
+        // A 5: jobs and the command line use the same door, for the audit log, with nobody's rights to ask for. What is
+        // not there is not there for them either.
         if matches!(question.access, AccessKind::Operator | AccessKind::System) {
-            return Answer::Allowed;
+            return if self.target_there() { Answer::Allowed } else { refused("not_visible", false) };
         }
 
         // J 2, step 4, and the kinds the row accepts.
@@ -366,8 +255,7 @@ impl Naive<'_> {
                 }
             }
             None => {
-                let nobody_is_fine = question.access == AccessKind::Anonymous
-                    || (question.app_only && !self.reading.app_needs_an_account);
+                let nobody_is_fine = question.access == AccessKind::Anonymous;
                 if !nobody_is_fine {
                     return refused("inactive", true);
                 }
@@ -404,7 +292,7 @@ impl Naive<'_> {
     }
 
     fn user(&self) -> Option<i64> {
-        if self.question.access == AccessKind::Anonymous && self.reading.anonymous_has_no_account {
+        if self.question.access == AccessKind::Anonymous {
             return None;
         }
         self.question.user
@@ -412,8 +300,7 @@ impl Naive<'_> {
 
     fn impersonation(&self) -> Option<Answer> {
         let question = self.question;
-        if question.access != AccessKind::Connect || question.app_only || !self.reading.impersonation_needs_act_as_user
-        {
+        if question.access != AccessKind::Connect || question.app_only {
             return None;
         }
         let shut_out = match self.user().and_then(|id| self.world.person(id)) {
@@ -442,8 +329,8 @@ impl Naive<'_> {
                 one_set_covered(have, row.classic, row.granular)
             }
             AccessKind::ApiToken | AccessKind::Session => match &question.scopes {
-                Some(have) if self.reading.any_scopes_narrow => one_set_covered(have, row.classic, row.granular),
-                _ => true,
+                Some(have) => one_set_covered(have, row.classic, row.granular),
+                None => true,
             },
             AccessKind::Anonymous | AccessKind::Operator | AccessKind::System => true,
         }
@@ -472,10 +359,7 @@ impl Naive<'_> {
 
     /// Whether the project of what was not found out could be a blocked one.
     fn may_be_closed_by_rule(&self) -> bool {
-        self.reading.unknown_target_may_be_blocked
-            && !self.question.row.rule_exempt
-            && !self.question.blocked.is_empty()
-            && self.located_is_unknown()
+        !self.question.row.rule_exempt && !self.question.blocked.is_empty() && self.located_is_unknown()
     }
 
     /// Whether something that the row locates was not found out.
@@ -515,7 +399,7 @@ impl Naive<'_> {
             Expr::LoggedIn => says(self.user().is_some_and(|user| self.world.has_access(user))),
             Expr::Account => says(self.user().is_some_and(|user| self.world.person(user).is_some())),
             Expr::SiteAdmin | Expr::OrgAdmin => says(self.user().is_some_and(|user| self.world.is_site_admin(user))),
-            Expr::Global(permission) => says(self.world.holds_global(self.user(), permission.key(), self.reading)),
+            Expr::Global(permission) => says(self.world.holds_global(self.user(), permission.key())),
             Expr::Project(permission, of) => self.project_permission(permission.key(), *of),
             Expr::IssueSecurity(of) => self.security(*of),
             Expr::Visible(_) => match targets.restriction {
@@ -626,10 +510,8 @@ impl Naive<'_> {
     }
 
     fn gives(&self, permission: &str, project: i64) -> bool {
-        let closed = self.reading.blocked_project_gives_nothing
-            && !self.question.row.rule_exempt
-            && self.question.blocked.contains(&project);
-        !closed && self.world.holds(self.user(), permission, project, None, self.reading)
+        let closed = !self.question.row.rule_exempt && self.question.blocked.contains(&project);
+        !closed && self.world.holds(self.user(), permission, project, None)
     }
 
     fn on_project(&self, permission: &str, project: Fact<i64>) -> Says {
@@ -640,7 +522,7 @@ impl Naive<'_> {
                     && self.question.targets.project == Fact::Known(id)
                     && self.question.targets.participates == Fact::Known(true)
                     && self.world.participants_browse(id);
-                says(takes_part || self.world.holds(self.user(), permission, id, None, self.reading))
+                says(takes_part || self.world.holds(self.user(), permission, id, None))
             }
             Fact::Missing => Says::No,
             Fact::Unknown => Says::NotKnown,
@@ -650,9 +532,7 @@ impl Naive<'_> {
     fn on_issue(&self, permission: &str, issue: Fact<i64>) -> Says {
         match issue {
             Fact::Known(id) => match self.world.issue(id) {
-                Some(issue) => {
-                    says(self.world.holds(self.user(), permission, issue.project, Some(issue), self.reading))
-                }
+                Some(issue) => says(self.world.holds(self.user(), permission, issue.project, Some(issue))),
                 None => Says::No,
             },
             Fact::Missing => Says::No,
@@ -680,7 +560,7 @@ impl Naive<'_> {
     fn level_of(&self, issue: Fact<i64>) -> Says {
         match issue {
             Fact::Known(id) => match self.world.issue(id) {
-                Some(issue) => says(self.world.in_level(self.user(), issue, self.reading)),
+                Some(issue) => says(self.world.in_level(self.user(), issue)),
                 None => Says::No,
             },
             Fact::Missing => Says::No,
@@ -710,15 +590,14 @@ impl Naive<'_> {
         {
             return false;
         }
-        if self.reading.any_missing_target_hides
-            && (targets.other_project == Fact::Missing
-                || targets.issues == Fact::Missing
-                || targets.projects == Fact::Missing
-                || targets.restriction == Fact::Missing)
+        if targets.other_project == Fact::Missing
+            || targets.issues == Fact::Missing
+            || targets.projects == Fact::Missing
+            || targets.restriction == Fact::Missing
         {
             return false;
         }
-        if !self.reading.trash_hides_from_administrators || self.question.row.id == "restore" {
+        if self.question.row.id == "restore" {
             return true;
         }
         let mut projects: Vec<i64> =
@@ -743,7 +622,7 @@ impl Naive<'_> {
         for issue in issues {
             match issue {
                 Fact::Known(id) => match self.world.issue(id) {
-                    Some(issue) if self.world.issue_visible(self.user(), issue, self.reading) => {}
+                    Some(issue) if self.world.issue_visible(self.user(), issue) => {}
                     _ => return false,
                 },
                 Fact::Missing => return false,
@@ -783,8 +662,8 @@ impl Naive<'_> {
         }
         let takes_part = targets.participates == Fact::Known(true)
             && targets.project == Fact::Known(project)
-            && (self.world.participants_browse(project) || !self.reading.participation_needs_a_grant);
-        takes_part || self.world.project_visible(self.user(), project, self.reading)
+            && self.world.participants_browse(project);
+        takes_part || self.world.project_visible(self.user(), project)
     }
 
     /// J 3.13: owned, or shared.
@@ -793,7 +672,7 @@ impl Naive<'_> {
         let Fact::Known(owner) = targets.owner else { return true };
         let own = match owner {
             Some(_) => owner == self.user(),
-            None => self.user().is_none() && !self.reading.anonymous_owns_nothing,
+            None => false,
         };
         own || targets.shared != Fact::Known(false)
     }

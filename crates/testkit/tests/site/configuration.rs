@@ -57,6 +57,9 @@ async fn reads_answer() {
             "priority",
             "priority/3",
             "priority/search?priorityName=high",
+            "statuses?id=10000&id=99",
+            "statuses/search?searchString=o&statusCategory=DONE",
+            "mypreferences/locale",
             "resolution",
             "resolution/10000",
             "resolution/search",
@@ -82,6 +85,7 @@ async fn reads_answer() {
             "project/DEMO/components",
             "project/DEMO/component?orderBy=-name",
             "project/DEMO/properties",
+            "project/DEMO/avatars",
             "project/DEMO/permissionscheme?expand=all",
             "project/DEMO/securitylevel",
             "component?projectIdsOrKeys=DEMO,VAULT",
@@ -114,6 +118,8 @@ async fn reads_answer() {
             "user/viewissue/search?query=b&issueKey=VAULT-1",
             "user/permission/search?permissions=BROWSE_PROJECTS&projectKey=VAULT",
             "user/picker?query=cl&showAvatar=true",
+            "user/picker?query=",
+            "groupuserpicker?query=",
             "groups/picker?query=jira",
             "group/bulk",
             "applicationrole",
@@ -133,6 +139,10 @@ async fn reads_answer() {
             "permissionscheme/999",
             "permissionscheme/0/permission/1",
             "priority/99",
+            "project/10000/hierarchy",
+            "project/DEMO/notificationscheme",
+            "filter/99999",
+            "mypreferences?key=absent",
             "status/nope",
             "issuetype/99",
             "issueLinkType/99",
@@ -159,6 +169,10 @@ async fn reads_answer() {
             "project/search?orderBy=colour",
             "project/search?action=fly",
             "user/picker",
+            "groupuserpicker",
+            "statuses",
+            "mypreferences",
+            "user/email?accountId=x",
             "group/bulk?accessType=user",
         ] {
             let answer = ada.get(&format!("/rest/api/3/{path}")).await;
@@ -169,6 +183,45 @@ async fn reads_answer() {
             texts(&ada.get("/rest/api/3/user/viewissue/search?query=b&issueKey=VAULT-1").await, "", "/displayName"),
             ["Ben"]
         );
+    }
+}
+
+#[tokio::test]
+async fn answers_follow_the_vendor_where_its_documents_are_silent() {
+    for engine in Engine::ALL {
+        let world = World::start(engine).await;
+        let (ada, ben) = (world.by("Ada"), world.by("Ben"));
+
+        let path = "/rest/api/3/mypreferences?key=jira.test";
+        assert_eq!(ada.put(path, json!("first")).await.status, 204, "{engine:?}");
+        assert_eq!(ada.put(path, json!("second")).await.status, 204);
+        assert_eq!(ok(ada.get(path).await).json(), json!("second"));
+        assert_eq!(ben.get(path).await.status, 404, "a preference is its user's alone");
+        assert_eq!(ben.delete(path).await.status, 404);
+        assert_eq!((ada.delete(path).await.status, ada.get(path).await.status), (204, 404));
+
+        let plain = ok(ada.get("/rest/api/3/permissionscheme/0").await);
+        let grants = ok(ada.get("/rest/api/3/permissionscheme/0/permission").await);
+        assert_eq!(texts(&plain, "/permissions", "/id"), texts(&grants, "/permissions", "/id"));
+
+        let all = ok(ada.get("/rest/api/3/auditing/record?limit=1").await);
+        let none = ok(ada.get("/rest/api/3/auditing/record?filter=nothingmatchesthis").await);
+        assert_eq!((none.at("/total"), none.at("/records/0/id")), (all.at("/total"), String::new()));
+
+        let found = ok(ada.get("/rest/api/3/priority/search").await);
+        assert!(texts(&found, "/values", "/isDefault").iter().all(|text| text == "false"), "{}", found.text);
+
+        let body = json!({"issueIds": [10000], "jqls": ["project = DEMO", "project = NOPE", "nope = 1"]});
+        let matched = ok(ada.post("/rest/api/3/jql/match", body.clone()).await);
+        assert_eq!(matched.json()["matches"][1], json!({"matchedIssues": [], "errors": []}));
+        assert_ne!(matched.json()["matches"][2]["errors"], json!([]));
+        let hidden = json!({"issueIds": [10000], "jqls": ["project = VAULT"]});
+        let hidden = ok(world.by("Cleo").post("/rest/api/3/jql/match", hidden).await);
+        assert_eq!(hidden.json()["matches"][0], matched.json()["matches"][1], "hidden is as absent");
+
+        let people = ok(ada.get("/rest/api/3/groupuserpicker?query=cl").await);
+        assert_eq!(people.at("/users/users/0/displayName"), "Cleo");
+        assert_eq!(texts(&ok(ada.get("/rest/api/3/statuses?id=10000&id=99").await), "", "/id"), ["10000"]);
     }
 }
 
@@ -567,7 +620,7 @@ async fn versions_and_components_follow_their_issues() {
             (vec!["3.0".to_owned()], vec!["3.0".to_owned()])
         );
         assert_eq!(ben.get(&format!("/rest/api/3/version/{two}")).await.status, 404);
-        ok(ben.post(&format!("/rest/api/3/version/{three}/move"), json!({"position": "Last"})).await);
+        ok(ben.post(&format!("/rest/api/3/version/{three}/move"), json!({"position": "First"})).await);
         assert_eq!(texts(&ben.get("/rest/api/3/project/DEMO/versions").await, "", "/name"), ["3.0", "1.0"]);
         ok(ben.post(&format!("/rest/api/3/version/{three}/move"), json!({"after": format!("/version/{one}")})).await);
         assert_eq!(texts(&ben.get("/rest/api/3/project/DEMO/versions").await, "", "/name"), ["1.0", "3.0"]);

@@ -257,6 +257,47 @@ async fn hidden_issues_are_absent_from_links_and_history() {
 }
 
 #[tokio::test]
+async fn changes_of_many_issues_are_read_page_by_page_without_hidden_ones() {
+    for engine in Engine::ALL {
+        let world = World::start(engine).await;
+        let (ben, cleo) = (world.by("Ben"), world.by("Cleo"));
+        let (first, _) = new_issue(&cleo, "DEMO", "Task", json!({})).await;
+        let (second, second_key) = new_issue(&cleo, "DEMO", "Task", json!({})).await;
+        let (hidden, _) = new_issue(&ben, "VAULT", "Task", json!({})).await;
+        for issue in [&first, &second, &hidden] {
+            for summary in ["one", "two"] {
+                let edit = json!({"fields": {"summary": summary, "duedate": "2026-12-24"}});
+                assert_eq!(ben.put(&format!("/rest/api/3/issue/{issue}"), edit).await.status, 204);
+            }
+        }
+        let path = "/rest/api/3/changelog/bulkfetch";
+        let named = json!([second_key, first, hidden, "NOPE-1"]);
+        let mut ask = json!({"issueIdsOrKeys": named, "fieldIds": ["summary"], "maxResults": 3});
+        let page = cleo.post(path, ask.clone()).await;
+        assert_eq!(page.status, 200, "{}", page.text);
+        let told = |page: &Json| -> Vec<(String, usize)> {
+            let logs = page["issueChangeLogs"].as_array().cloned().unwrap_or_default();
+            let count = |log: &Json| log["changeHistories"].as_array().map_or(0, Vec::len);
+            logs.iter().map(|log| (log["issueId"].as_str().unwrap_or_default().to_owned(), count(log))).collect()
+        };
+        assert_eq!(told(&page.json()), [(first, 2), (second.clone(), 1)]);
+        let change = page.json()["issueChangeLogs"][0]["changeHistories"][0].clone();
+        assert_eq!((&change["items"][0]["toString"], &change["items"][1]), (&json!("one"), &Json::Null));
+        assert!(change["created"].is_i64(), "{change}");
+
+        ask["nextPageToken"] = page.json()["nextPageToken"].clone();
+        let rest = cleo.post(path, ask.clone()).await.json();
+        assert_eq!((told(&rest), &rest["nextPageToken"]), (vec![(second, 1)], &Json::Null));
+        assert_eq!(ben.post(path, ask.clone()).await.status, 400, "somebody else's page");
+        for wrong in [json!({"issueIdsOrKeys": []}), json!({"issueIdsOrKeys": ["DEMO-1"], "maxResults": 0}), json!({})]
+        {
+            assert_eq!(cleo.post(path, wrong).await.status, 400);
+        }
+        assert_eq!(world.anonymous().post(path, ask).await.status, 401);
+    }
+}
+
+#[tokio::test]
 async fn transitions_set_and_clear_the_resolution() {
     for engine in Engine::ALL {
         let world = World::start(engine).await;

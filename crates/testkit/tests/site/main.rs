@@ -1,10 +1,13 @@
 //! The whole site in one process, asked over its edge. One program, so that it is linked once.
 
+mod attack;
 mod bad_input;
 mod configuration;
 mod doors;
 mod issues;
+mod leaks;
 mod matrix;
 mod on_issues;
+mod operations;
 mod revocation;
 mod scripts_gate;

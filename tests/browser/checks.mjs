@@ -10,7 +10,8 @@ const card = JSON.parse(readFileSync(cardFile, 'utf8'));
 const BASE = card.base_url.replace(/\/$/, '');
 const GATEWAY = card.endpoints.gateway;
 const people = Object.fromEntries(card.people.map(person => [person.name.split(' ')[0].toLowerCase(), person]));
-const { ben, dan } = people;
+const { ada, ben, cleo, dan } = people;
+const app = card.oauth_app;
 const axe = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
 const pictures = process.env.PORTCULLIS_SCREENSHOTS;
 const WRONG = 'This e-mail address and password do not belong together. Check both and try again.';
@@ -20,7 +21,7 @@ const browser = await chromium.launch({
   executablePath,
   args: ['--disable-gpu', '--disable-quic', '--disable-component-update', '--disable-sync', '--disable-background-networking'],
 });
-const secrets = card.people.flatMap(person => [person.password, person.api_token]);
+const secrets = [card.oauth_app.client_secret, ...card.people.flatMap(person => [person.password, person.api_token])];
 const violations = [];
 let failed = 0;
 
@@ -388,6 +389,131 @@ await check('an issue page shows itself to those who see the issue, and to nobod
   equal([hidden.status(), absent.status()], [404, 404]);
 });
 
+// ---- apps that people let in
+
+const authorize = (scope, more = {}) => `/authorize?${new URLSearchParams({
+  client_id: app.client_id, redirect_uri: app.redirect_uri, response_type: 'code', scope, state: 'a state', audience: 'api.atlassian.com', prompt: 'consent', ...more,
+})}`;
+
+/** The app's own address, where a small server of this run waits. */
+async function withCallback(run) {
+  const arrivals = [];
+  const listener = createServer((request, answer) => {
+    arrivals.push(new URL(request.url, app.redirect_uri).searchParams);
+    answer.end('Back at the app.');
+  });
+  await new Promise(resolve => listener.listen(new URL(app.redirect_uri).port, 'localhost', resolve));
+  try {
+    await run(arrivals);
+  } finally {
+    listener.closeAllConnections();
+    listener.close();
+  }
+}
+
+async function exchange(code) {
+  const answer = await fetch(card.endpoints.token, {
+    method: 'POST',
+    body: new URLSearchParams({ grant_type: 'authorization_code', code, redirect_uri: app.redirect_uri, client_id: app.client_id, client_secret: app.client_secret }),
+  });
+  equal(answer.status, 200, 'exchange');
+  return answer.json();
+}
+const statusOf = async token => (await fetch(`${GATEWAY}/rest/api/3/issue/DEMO-1`, { headers: { Authorization: `Bearer ${token}` } })).status;
+
+for (const [how, options] of [['', {}], [', without JavaScript', { javaScriptEnabled: false }]]) {
+  await check(`an app asks, is approved, works, and is revoked${how}`, visitor => withCallback(async arrivals => {
+    const page = await visitor(options);
+    await page.goto(authorize('read:jira-work offline_access'));
+    equal(path(page), '/login');
+    await fillIn(page, cleo);
+    await page.getByRole('button', { name: 'Sign in' }).click();
+    await page.getByRole('heading', { name: 'Sprint reporter' }).waitFor();
+    await page.getByText('Read projects and issues').waitFor();
+    await page.getByText('1 project', { exact: true }).waitFor();
+    equal(await page.getByText('VAULT').count(), 0, 'what Cleo cannot see');
+    await page.getByRole('button', { name: 'Approve' }).click();
+    await page.getByText('Back at the app.').waitFor();
+    equal([arrivals[0].get('state'), arrivals[0].get('iss')], ['a state', BASE]);
+    const tokens = await exchange(arrivals[0].get('code'));
+    equal(await statusOf(tokens.access_token), 200);
+    await page.goto('/account/apps');
+    await row(page, 'Sprint reporter').locator('summary', { hasText: 'Revoke' }).click();
+    await row(page, 'Sprint reporter').getByRole('button', { name: 'Revoke “Sprint reporter”' }).click();
+    await page.getByRole('status').getByText('The app is revoked').waitFor();
+    equal(await statusOf(tokens.access_token), 401);
+  }));
+
+  await check(`an app asks and is declined${how}`, visitor => withCallback(async arrivals => {
+    const page = await visitor(options);
+    await signIn(page, cleo);
+    await page.goto(authorize('read:jira-work'));
+    await page.getByRole('button', { name: 'Decline' }).click();
+    await page.getByText('Back at the app.').waitFor();
+    equal([arrivals[0].get('error'), arrivals[0].get('code')], ['access_denied', null]);
+  }));
+
+  await check(`a developer makes an app, chooses scopes and callbacks, changes its secret and deletes it${how}`, async visitor => {
+    const page = await visitor(options);
+    await signIn(page, ben);
+    const name = `App ${word()}`;
+    await page.goto('/console/apps');
+    await page.getByLabel('Name', { exact: true }).fill(name);
+    await page.getByLabel('Callback URL').fill('http://example.org/');
+    await page.getByRole('button', { name: 'Make app' }).click();
+    await page.getByRole('alert').getByText('use https').waitFor();
+    equal(await page.getByLabel('Name', { exact: true }).inputValue(), name);
+    await page.getByLabel('Callback URL').fill('https://example.org/callback');
+    await page.getByRole('button', { name: 'Make app' }).click();
+    const secret = await page.getByLabel('Client secret').inputValue();
+    holds(secret.startsWith('ptcs_'), 'a secret');
+    await page.goto('/console/apps');
+    await page.getByRole('link', { name }).click();
+    equal(await page.getByText(secret).count(), 0, 'shown once');
+    await page.getByRole('checkbox', { name: /Change issues/ }).check();
+    await page.getByRole('button', { name: 'Save permissions' }).click();
+    await page.getByRole('status').getByText('The permissions are saved').waitFor();
+    await page.getByLabel('One on each line').fill('https://example.org/callback\nhttps://example.org/*');
+    await page.getByRole('button', { name: 'Save callback URLs' }).click();
+    await page.getByRole('alert').getByText('wildcards').waitFor();
+    await page.getByLabel('Path').fill('/rest/api/3/project/DEMO');
+    await page.getByLabel('Method').fill('PUT');
+    await page.getByRole('button', { name: 'Explain' }).click();
+    await page.getByRole('status').getByText('needs scopes that this app lacks').waitFor();
+    await page.getByRole('button', { name: 'Make a new secret' }).click();
+    holds(await page.getByLabel('Client secret').inputValue() !== secret, 'another secret');
+    await page.locator('summary', { hasText: 'Delete the app' }).click();
+    await page.getByRole('button', { name: `Delete “${name}”` }).click();
+    await page.getByRole('status').getByText('The app is deleted').waitFor();
+    equal(await page.getByRole('link', { name }).count(), 0);
+  });
+
+  await check(`an administrator sees who let an app in, and blocks it${how}`, visitor => withCallback(async arrivals => {
+    const page = await visitor(options);
+    await signIn(page, cleo);
+    await page.goto(authorize('read:jira-work'));
+    await page.getByRole('button', { name: 'Approve' }).click();
+    await page.getByText('Back at the app.').waitFor();
+    const { access_token: token } = await exchange(arrivals[0].get('code'));
+    const admin = await visitor(options);
+    await signIn(admin, ada);
+    await admin.getByRole('link', { name: 'Administration' }).click();
+    await admin.getByRole('link', { name: 'Sprint reporter' }).click();
+    await row(admin, 'Cleo').getByText('Read projects and issues').waitFor();
+    await admin.getByRole('button', { name: 'Block the app for everyone' }).click();
+    await admin.getByRole('status').getByText('The app is blocked').waitFor();
+    equal(await statusOf(token), 401);
+    await page.goto(authorize('read:jira-work'));
+    await page.getByText('has blocked the app Sprint reporter').waitFor();
+    await admin.getByRole('button', { name: 'Let the app in again' }).click();
+    equal(await statusOf(token), 200);
+    await admin.locator('summary', { hasText: 'Revoke for everyone' }).click();
+    await admin.getByRole('button', { name: /Revoke for all/ }).click();
+    equal(await statusOf(token), 401);
+    equal((await page.goto('/admin/apps')).status(), 403);
+  }));
+}
+
 // ---- how it looks
 
 async function tokensWithNew(page) {
@@ -414,6 +540,12 @@ const looks = [
     await page.getByRole('alert').waitFor();
   }],
   ['sessions', page => page.goto('/account/sessions')],
+  ['consent', page => page.goto(authorize('read:me read:jira-work write:jira-work manage:jira-project manage:jira-configuration offline_access'))],
+  ['device', page => page.goto('/device')],
+  ['consent-wrong', page => page.goto('/authorize?client_id=nobody')],
+  ['connected-apps', page => page.goto('/account/apps')],
+  ['developer', page => page.goto('/console/apps')],
+  ['developer-app', async page => { await page.goto('/console/apps'); await page.getByRole('link', { name: 'Sprint reporter' }).click(); }],
   ['issue', page => page.goto('/browse/DEMO-1')],
   ['error', page => page.goto('/browse/NONE-1')],
 ];

@@ -48,6 +48,8 @@ fn json_of(row: &Row, built: bool) -> Json {
         "area": match row.area {
             Area::Jira => "jira",
             Area::Site => "site",
+            Area::Authorization => "authorization",
+            Area::Gateway => "gateway",
             Area::Management => "management",
             Area::Console => "console",
             Area::Operations => "operations",

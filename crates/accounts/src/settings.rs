@@ -16,6 +16,10 @@ pub const SITE_CLOUD_ID: &str = "site.cloud_id";
 pub const API_TOKENS_ALLOWED: &str = "api_tokens.allowed";
 /// Longest life of an API token.
 pub const API_TOKENS_DAYS_MAX: &str = "api_tokens.days_max";
+/// Whether people may let apps in.
+pub const APPS_USER_INSTALLED: &str = "apps.user_installed";
+/// Whether apps may register themselves.
+pub const APPS_REGISTRATION_OPEN: &str = "apps.registration_open";
 /// How a failed Basic credential is answered.
 pub const BASIC_FAILED_IS_ANONYMOUS: &str = "basic.failed_is_anonymous";
 
@@ -44,7 +48,7 @@ struct Setting {
     meaning: &'static str,
 }
 
-const SETTINGS: [Setting; 5] = [
+const SETTINGS: [Setting; 7] = [
     Setting {
         key: SITE_NAME,
         kind: Kind::Text { default: "", chars_max: 100 },
@@ -65,6 +69,16 @@ const SETTINGS: [Setting; 5] = [
         key: API_TOKENS_DAYS_MAX,
         kind: Kind::Int { default: 365, min: 1, max: 365 },
         meaning: "Longest life of an API token in days. Older ones are refused from the moment this is lowered.",
+    },
+    Setting {
+        key: APPS_USER_INSTALLED,
+        kind: Kind::Bool { default: true },
+        meaning: "People may connect OAuth 2.0 apps to their own accounts. Off refuses every such app at once; it can be switched on again.",
+    },
+    Setting {
+        key: APPS_REGISTRATION_OPEN,
+        kind: Kind::Bool { default: false },
+        meaning: "Apps may register themselves (RFC 7591), as agents that speak MCP do. They are public clients and get nothing that no person approves.",
     },
 ];
 
@@ -125,6 +139,14 @@ pub(crate) async fn store<M: Writes>(tx: &mut Tx<M>, key: &str, value: &Json) ->
     tx.execute(sql, &[key.into(), value.to_string().into()]).await.map(drop)
 }
 
+/// Says whether people may let apps in. The caller names [`Entity::Settings`] as changed.
+///
+/// # Errors
+/// The database's.
+pub async fn allow_user_apps<M: Writes>(tx: &mut Tx<M>, allowed: bool) -> Result<(), StoreError> {
+    store(tx, APPS_USER_INSTALLED, &allowed.into()).await
+}
+
 async fn values<M: AnyMode>(tx: &mut Tx<M>) -> Result<HashMap<String, Json>, StoreError> {
     let mut out = HashMap::new();
     for row in tx.query("SELECT key, value FROM account_setting", &[]).await? {
@@ -166,7 +188,8 @@ pub(crate) fn handlers(handlers: &mut Handlers) {
 #[cfg(test)]
 mod tests {
     use super::{
-        API_TOKENS_ALLOWED, API_TOKENS_DAYS_MAX, BASIC_FAILED_IS_ANONYMOUS, SETTINGS, SITE_CLOUD_ID, SITE_NAME,
+        API_TOKENS_ALLOWED, API_TOKENS_DAYS_MAX, APPS_REGISTRATION_OPEN, APPS_USER_INSTALLED,
+        BASIC_FAILED_IS_ANONYMOUS, SETTINGS, SITE_CLOUD_ID, SITE_NAME,
     };
     use portcullis_guard::Settings;
     use serde_json::{Value as Json, json};
@@ -199,5 +222,7 @@ mod tests {
         assert_eq!(default(BASIC_FAILED_IS_ANONYMOUS), json!(guard.failed_basic_is_anonymous));
         assert_eq!(default(API_TOKENS_ALLOWED), json!(guard.api_tokens_allowed));
         assert_eq!(default(API_TOKENS_DAYS_MAX), json!(guard.api_token_days_max));
+        assert_eq!(default(APPS_USER_INSTALLED), json!(guard.user_apps_allowed));
+        assert_eq!(default(APPS_REGISTRATION_OPEN), json!(guard.app_registration_open));
     }
 }

@@ -455,7 +455,8 @@ async fn deactivate(mut cx: Ctx<op::ManageDeactivateUser>, input: Input) -> Outc
     let was_active = cx.tx().execute(sql, &[user.0.into()]).await? > 0;
     keep_an_administrator(cx.tx()).await?;
     // The account alone would be enough to refuse; what is gone cannot come back when it is activated again.
-    let ended = end_credentials(cx.tx(), user).await?;
+    let now = cx.now();
+    let ended = end_credentials(cx.tx(), user, now).await?;
     ended.name_to(|entity| cx.changed(entity));
     let json = changed_one(cx.tx(), &view, user).await?;
     cx.audit(
@@ -480,8 +481,15 @@ impl Ended {
     }
 }
 
-async fn end_credentials<M: Writes>(tx: &mut Tx<M>, user: UserId) -> Result<Ended, StoreError> {
+async fn end_credentials<M: Writes>(tx: &mut Tx<M>, user: UserId, now: Timestamp) -> Result<Ended, StoreError> {
+    end_app_tokens(tx, user, now).await?;
     Ok(Ended { tokens: api_token::revoke_of(tx, user).await?, sessions: session::end_of(tx, user, None).await? })
+}
+
+/// What apps were issued for the account counts no more; it has to be named as changed.
+async fn end_app_tokens<M: Writes>(tx: &mut Tx<M>, user: UserId, now: Timestamp) -> Result<(), StoreError> {
+    let sql = "UPDATE account_user SET apps_since_ms = $2 WHERE id = $1";
+    tx.execute(sql, &[user.0.into(), now.0.into()]).await.map(|_| ())
 }
 
 async fn activate(mut cx: Ctx<op::ManageActivateUser>, input: Input) -> Outcome<op::ManageActivateUser> {
@@ -512,6 +520,7 @@ async fn set_password(mut cx: Ctx<op::ManageSetUserPassword>, input: Input) -> O
     }
     let hash = password::hash(new, view.entropy()).await?.expose_phc();
     cx.tx().execute("UPDATE account_user SET password_hash = $2 WHERE id = $1", &[user.0.into(), hash.into()]).await?;
+    end_app_tokens(cx.tx(), user, view.now()).await?;
     let own = view.caller().session().map(|session| session.id);
     let sessions = session::end_of(cx.tx(), user, own).await?;
     sessions.iter().for_each(|id| cx.changed(Entity::Session(*id)));
@@ -526,7 +535,8 @@ async fn revoke_credentials(
     input: Input,
 ) -> Outcome<op::ManageRevokeUserCredentials> {
     let user = named(cx.view(), input.param("accountId"))?;
-    let ended = end_credentials(cx.tx(), user).await?;
+    let now = cx.now();
+    let ended = end_credentials(cx.tx(), user, now).await?;
     ended.name_to(|entity| cx.changed(entity));
     let json = json!({"apiTokensRevoked": ended.tokens.len(), "sessionsEnded": ended.sessions.len()});
     cx.audit(format!("user:{}", input.param("accountId")), None, Some(json.clone()));

@@ -9,7 +9,7 @@ use portcullis_authz::policy::AccountKind;
 use portcullis_authz::{Row, op};
 use portcullis_crypto::{KeyId, SealingKey, SealingKeys, SystemEntropy};
 use portcullis_guard::{
-    ApiVersion, Body, Deployment, EmulatedClock, Guard, Handlers, Input, Reply, ReplyBody, RequestHead, Stop,
+    Addresses, ApiVersion, Body, Deployment, EmulatedClock, Guard, Handlers, Input, Reply, ReplyBody, RequestHead, Stop,
 };
 use portcullis_model::{Surface, Timestamp};
 use portcullis_store::{AuditEntry, PolicyLogEntry, Store, StoreConfig};
@@ -103,7 +103,13 @@ async fn site(store: StoreConfig) -> Site {
 
     let clock = Arc::new(EmulatedClock::standing_at(NOW));
     let keys = SealingKeys::new(SealingKey::new(KeyId(1), &[7; 32]).unwrap());
-    let deployment = Deployment { store, clock: clock.clone(), entropy: Arc::new(entropy), keys };
+    let deployment = Deployment {
+        store,
+        clock: clock.clone(),
+        entropy: Arc::new(entropy),
+        keys,
+        addresses: Addresses::one("http://portcullis.test"),
+    };
     let mut handlers = Handlers::default();
     portcullis_accounts::handlers(&mut handlers);
     let guard = Guard::open(deployment).await.unwrap();
@@ -152,6 +158,9 @@ impl Site {
         let row: &'static Row = op::ROWS.iter().find(|row| row.id == id).unwrap();
         let header = format!("Basic {}", base64(&format!("{email}:{token}")));
         let head = RequestHead {
+            dpop: None,
+            method: row.method.name(),
+            path: row.path,
             surface: Surface::Management,
             authorization: Some(&header),
             session_cookie: None,
@@ -444,7 +453,7 @@ async fn sessions_are_their_owners(site: Site) {
 
 async fn settings_are_checked_and_followed(site: Site) {
     let all = site.call("Ada", "manageGetSettings", &[], &[], Json::Null).await;
-    assert_eq!((all.at("/total").as_i64(), all.text("/values/0/value")), (Some(5), "Acme"));
+    assert_eq!((all.at("/total").as_i64(), all.text("/values/0/value")), (Some(7), "Acme"));
     let change = async |key: &str, value: Json| {
         site.call("Ada", "manageChangeSetting", &[("settingKey", key)], &[], json!({"value": value})).await.status
     };

@@ -682,6 +682,61 @@ pub static ROWS: &[&Row] = &[
     &rows::MANAGE_LIST_AUDIT,
     &rows::MANAGE_LIST_TRASHED_PROJECTS,
     &rows::MANAGE_OPEN_API,
+    &rows::OAUTH_TOKEN,
+    &rows::OAUTH_REVOKE,
+    &rows::OAUTH_INTROSPECT,
+    &rows::OAUTH_PUSH_AUTHORIZATION_REQUEST,
+    &rows::OAUTH_DEVICE_AUTHORIZATION,
+    &rows::OAUTH_REGISTER,
+    &rows::OAUTH_SERVER_METADATA,
+    &rows::OAUTH_OPENID_CONFIGURATION,
+    &rows::OAUTH_KEYS,
+    &rows::OAUTH_PROTECTED_RESOURCE,
+    &rows::OAUTH_PROTECTED_RESOURCE_OF_SITE,
+    &rows::GATEWAY_ACCESSIBLE_RESOURCES,
+    &rows::GATEWAY_ME,
+    &rows::CONSOLE_AUTHORIZE,
+    &rows::CONSOLE_CONSENT,
+    &rows::CONSOLE_DEVICE,
+    &rows::CONSOLE_DEVICE_DECISION,
+    &rows::CONSOLE_CONNECTED_APPS,
+    &rows::CONSOLE_REVOKE_APP,
+    &rows::CONSOLE_REVOKE_ALL_APPS,
+    &rows::CONSOLE_DEVELOPER,
+    &rows::CONSOLE_CREATE_OAUTH_APP,
+    &rows::CONSOLE_OAUTH_APP,
+    &rows::CONSOLE_OAUTH_APP_SETTINGS,
+    &rows::CONSOLE_OAUTH_APP_SCOPES,
+    &rows::CONSOLE_OAUTH_APP_CALLBACKS,
+    &rows::CONSOLE_CREATE_OAUTH_APP_SECRET,
+    &rows::CONSOLE_REVOKE_OAUTH_APP_SECRET,
+    &rows::CONSOLE_DELETE_OAUTH_APP,
+    &rows::CONSOLE_ADMIN_APPS,
+    &rows::CONSOLE_ADMIN_APP,
+    &rows::CONSOLE_ADMIN_BLOCK_APP,
+    &rows::CONSOLE_ADMIN_REVOKE_APP,
+    &rows::CONSOLE_ADMIN_REVOKE_GRANT,
+    &rows::CONSOLE_ADMIN_USER_APPS,
+    &rows::MANAGE_LIST_OAUTH_APPS,
+    &rows::MANAGE_CREATE_OAUTH_APP,
+    &rows::MANAGE_GET_OAUTH_APP,
+    &rows::MANAGE_UPDATE_OAUTH_APP,
+    &rows::MANAGE_DELETE_OAUTH_APP,
+    &rows::MANAGE_CREATE_OAUTH_APP_SECRET,
+    &rows::MANAGE_REVOKE_OAUTH_APP_SECRET,
+    &rows::MANAGE_LIST_OAUTH_APP_TROUBLES,
+    &rows::MANAGE_LIST_MY_APP_GRANTS,
+    &rows::MANAGE_REVOKE_MY_APP_GRANT,
+    &rows::MANAGE_LIST_ALL_OAUTH_APPS,
+    &rows::MANAGE_BLOCK_OAUTH_APP,
+    &rows::MANAGE_REVOKE_OAUTH_APP_GRANTS,
+    &rows::MANAGE_LIST_APP_GRANTS,
+    &rows::MANAGE_REVOKE_APP_GRANT,
+    &rows::MANAGE_LIST_SERVICE_OAUTH_CLIENTS,
+    &rows::MANAGE_CREATE_SERVICE_OAUTH_CLIENT,
+    &rows::MANAGE_DELETE_SERVICE_OAUTH_CLIENT,
+    &rows::MANAGE_EXPLAIN_SCOPES,
+    &rows::MANAGE_ROTATE_SIGNING_KEY,
 ];
 
 /// `GET /rest/api/3/announcementBanner`
@@ -6098,6 +6153,446 @@ pub struct ManageOpenApi;
 impl Operation for ManageOpenApi {
     type Mode = Read;
     const ROW: &'static Row = &rows::MANAGE_OPEN_API;
+}
+
+/// `POST /oauth/token`
+pub struct OauthToken;
+
+impl Operation for OauthToken {
+    type Mode = Write;
+    const ROW: &'static Row = &rows::OAUTH_TOKEN;
+}
+
+/// `POST /oauth/revoke`
+pub struct OauthRevoke;
+
+impl Operation for OauthRevoke {
+    type Mode = Write;
+    const ROW: &'static Row = &rows::OAUTH_REVOKE;
+}
+
+/// `POST /oauth/introspect`
+pub struct OauthIntrospect;
+
+impl Operation for OauthIntrospect {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::OAUTH_INTROSPECT;
+}
+
+/// `POST /oauth/par`
+pub struct OauthPushAuthorizationRequest;
+
+impl Operation for OauthPushAuthorizationRequest {
+    type Mode = Write;
+    const ROW: &'static Row = &rows::OAUTH_PUSH_AUTHORIZATION_REQUEST;
+}
+
+/// `POST /oauth/device/code`
+pub struct OauthDeviceAuthorization;
+
+impl Operation for OauthDeviceAuthorization {
+    type Mode = Write;
+    const ROW: &'static Row = &rows::OAUTH_DEVICE_AUTHORIZATION;
+}
+
+/// `POST /oidc/register`
+pub struct OauthRegister;
+
+impl Operation for OauthRegister {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::OAUTH_REGISTER;
+}
+
+/// `GET /.well-known/oauth-authorization-server`
+pub struct OauthServerMetadata;
+
+impl Operation for OauthServerMetadata {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::OAUTH_SERVER_METADATA;
+}
+
+/// `GET /.well-known/openid-configuration`
+pub struct OauthOpenidConfiguration;
+
+impl Operation for OauthOpenidConfiguration {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::OAUTH_OPENID_CONFIGURATION;
+}
+
+/// `GET /.well-known/jwks.json`
+pub struct OauthKeys;
+
+impl Operation for OauthKeys {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::OAUTH_KEYS;
+}
+
+/// `GET /.well-known/oauth-protected-resource`
+pub struct OauthProtectedResource;
+
+impl Operation for OauthProtectedResource {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::OAUTH_PROTECTED_RESOURCE;
+}
+
+/// `GET /.well-known/oauth-protected-resource/ex/jira/{cloudId}`
+pub struct OauthProtectedResourceOfSite;
+
+impl Operation for OauthProtectedResourceOfSite {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::OAUTH_PROTECTED_RESOURCE_OF_SITE;
+}
+
+/// `GET /oauth/token/accessible-resources`
+pub struct GatewayAccessibleResources;
+
+impl Operation for GatewayAccessibleResources {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::GATEWAY_ACCESSIBLE_RESOURCES;
+}
+
+/// `GET /me`
+pub struct GatewayMe;
+
+impl Operation for GatewayMe {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::GATEWAY_ME;
+}
+
+/// `GET /authorize`
+pub struct ConsoleAuthorize;
+
+impl Operation for ConsoleAuthorize {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::CONSOLE_AUTHORIZE;
+}
+
+/// `POST /authorize`
+pub struct ConsoleConsent;
+
+impl Operation for ConsoleConsent {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::CONSOLE_CONSENT;
+}
+
+/// `GET /device`
+pub struct ConsoleDevice;
+
+impl Operation for ConsoleDevice {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::CONSOLE_DEVICE;
+}
+
+/// `POST /device`
+pub struct ConsoleDeviceDecision;
+
+impl Operation for ConsoleDeviceDecision {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::CONSOLE_DEVICE_DECISION;
+}
+
+/// `GET /account/apps`
+pub struct ConsoleConnectedApps;
+
+impl Operation for ConsoleConnectedApps {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::CONSOLE_CONNECTED_APPS;
+}
+
+/// `POST /account/apps/{grantId}/revoke`
+pub struct ConsoleRevokeApp;
+
+impl Operation for ConsoleRevokeApp {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::CONSOLE_REVOKE_APP;
+}
+
+/// `POST /account/apps/revoke-all`
+pub struct ConsoleRevokeAllApps;
+
+impl Operation for ConsoleRevokeAllApps {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::CONSOLE_REVOKE_ALL_APPS;
+}
+
+/// `GET /console/apps`
+pub struct ConsoleDeveloper;
+
+impl Operation for ConsoleDeveloper {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::CONSOLE_DEVELOPER;
+}
+
+/// `POST /console/apps`
+pub struct ConsoleCreateOauthApp;
+
+impl Operation for ConsoleCreateOauthApp {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::CONSOLE_CREATE_OAUTH_APP;
+}
+
+/// `GET /console/apps/{appId}`
+pub struct ConsoleOauthApp;
+
+impl Operation for ConsoleOauthApp {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::CONSOLE_OAUTH_APP;
+}
+
+/// `POST /console/apps/{appId}/settings`
+pub struct ConsoleOauthAppSettings;
+
+impl Operation for ConsoleOauthAppSettings {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::CONSOLE_OAUTH_APP_SETTINGS;
+}
+
+/// `POST /console/apps/{appId}/scopes`
+pub struct ConsoleOauthAppScopes;
+
+impl Operation for ConsoleOauthAppScopes {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::CONSOLE_OAUTH_APP_SCOPES;
+}
+
+/// `POST /console/apps/{appId}/callbacks`
+pub struct ConsoleOauthAppCallbacks;
+
+impl Operation for ConsoleOauthAppCallbacks {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::CONSOLE_OAUTH_APP_CALLBACKS;
+}
+
+/// `POST /console/apps/{appId}/secrets`
+pub struct ConsoleCreateOauthAppSecret;
+
+impl Operation for ConsoleCreateOauthAppSecret {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::CONSOLE_CREATE_OAUTH_APP_SECRET;
+}
+
+/// `POST /console/apps/{appId}/secrets/{secretId}/revoke`
+pub struct ConsoleRevokeOauthAppSecret;
+
+impl Operation for ConsoleRevokeOauthAppSecret {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::CONSOLE_REVOKE_OAUTH_APP_SECRET;
+}
+
+/// `POST /console/apps/{appId}/delete`
+pub struct ConsoleDeleteOauthApp;
+
+impl Operation for ConsoleDeleteOauthApp {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::CONSOLE_DELETE_OAUTH_APP;
+}
+
+/// `GET /admin/apps`
+pub struct ConsoleAdminApps;
+
+impl Operation for ConsoleAdminApps {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::CONSOLE_ADMIN_APPS;
+}
+
+/// `GET /admin/apps/{appId}`
+pub struct ConsoleAdminApp;
+
+impl Operation for ConsoleAdminApp {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::CONSOLE_ADMIN_APP;
+}
+
+/// `POST /admin/apps/{appId}/block`
+pub struct ConsoleAdminBlockApp;
+
+impl Operation for ConsoleAdminBlockApp {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::CONSOLE_ADMIN_BLOCK_APP;
+}
+
+/// `POST /admin/apps/{appId}/revoke-all`
+pub struct ConsoleAdminRevokeApp;
+
+impl Operation for ConsoleAdminRevokeApp {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::CONSOLE_ADMIN_REVOKE_APP;
+}
+
+/// `POST /admin/app-grants/{grantId}/revoke`
+pub struct ConsoleAdminRevokeGrant;
+
+impl Operation for ConsoleAdminRevokeGrant {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::CONSOLE_ADMIN_REVOKE_GRANT;
+}
+
+/// `POST /admin/apps/settings`
+pub struct ConsoleAdminUserApps;
+
+impl Operation for ConsoleAdminUserApps {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::CONSOLE_ADMIN_USER_APPS;
+}
+
+/// `GET /api/portcullis/v1/oauth-apps`
+pub struct ManageListOauthApps;
+
+impl Operation for ManageListOauthApps {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::MANAGE_LIST_OAUTH_APPS;
+}
+
+/// `POST /api/portcullis/v1/oauth-apps`
+pub struct ManageCreateOauthApp;
+
+impl Operation for ManageCreateOauthApp {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::MANAGE_CREATE_OAUTH_APP;
+}
+
+/// `GET /api/portcullis/v1/oauth-apps/{appId}`
+pub struct ManageGetOauthApp;
+
+impl Operation for ManageGetOauthApp {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::MANAGE_GET_OAUTH_APP;
+}
+
+/// `PUT /api/portcullis/v1/oauth-apps/{appId}`
+pub struct ManageUpdateOauthApp;
+
+impl Operation for ManageUpdateOauthApp {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::MANAGE_UPDATE_OAUTH_APP;
+}
+
+/// `DELETE /api/portcullis/v1/oauth-apps/{appId}`
+pub struct ManageDeleteOauthApp;
+
+impl Operation for ManageDeleteOauthApp {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::MANAGE_DELETE_OAUTH_APP;
+}
+
+/// `POST /api/portcullis/v1/oauth-apps/{appId}/secrets`
+pub struct ManageCreateOauthAppSecret;
+
+impl Operation for ManageCreateOauthAppSecret {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::MANAGE_CREATE_OAUTH_APP_SECRET;
+}
+
+/// `DELETE /api/portcullis/v1/oauth-apps/{appId}/secrets/{secretId}`
+pub struct ManageRevokeOauthAppSecret;
+
+impl Operation for ManageRevokeOauthAppSecret {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::MANAGE_REVOKE_OAUTH_APP_SECRET;
+}
+
+/// `GET /api/portcullis/v1/oauth-apps/{appId}/troubles`
+pub struct ManageListOauthAppTroubles;
+
+impl Operation for ManageListOauthAppTroubles {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::MANAGE_LIST_OAUTH_APP_TROUBLES;
+}
+
+/// `GET /api/portcullis/v1/me/app-grants`
+pub struct ManageListMyAppGrants;
+
+impl Operation for ManageListMyAppGrants {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::MANAGE_LIST_MY_APP_GRANTS;
+}
+
+/// `DELETE /api/portcullis/v1/me/app-grants/{grantId}`
+pub struct ManageRevokeMyAppGrant;
+
+impl Operation for ManageRevokeMyAppGrant {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::MANAGE_REVOKE_MY_APP_GRANT;
+}
+
+/// `GET /api/portcullis/v1/admin/oauth-apps`
+pub struct ManageListAllOauthApps;
+
+impl Operation for ManageListAllOauthApps {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::MANAGE_LIST_ALL_OAUTH_APPS;
+}
+
+/// `PUT /api/portcullis/v1/admin/oauth-apps/{appId}/blocked`
+pub struct ManageBlockOauthApp;
+
+impl Operation for ManageBlockOauthApp {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::MANAGE_BLOCK_OAUTH_APP;
+}
+
+/// `DELETE /api/portcullis/v1/admin/oauth-apps/{appId}/grants`
+pub struct ManageRevokeOauthAppGrants;
+
+impl Operation for ManageRevokeOauthAppGrants {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::MANAGE_REVOKE_OAUTH_APP_GRANTS;
+}
+
+/// `GET /api/portcullis/v1/app-grants`
+pub struct ManageListAppGrants;
+
+impl Operation for ManageListAppGrants {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::MANAGE_LIST_APP_GRANTS;
+}
+
+/// `DELETE /api/portcullis/v1/app-grants/{grantId}`
+pub struct ManageRevokeAppGrant;
+
+impl Operation for ManageRevokeAppGrant {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::MANAGE_REVOKE_APP_GRANT;
+}
+
+/// `GET /api/portcullis/v1/service-accounts/{accountId}/oauth-clients`
+pub struct ManageListServiceOauthClients;
+
+impl Operation for ManageListServiceOauthClients {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::MANAGE_LIST_SERVICE_OAUTH_CLIENTS;
+}
+
+/// `POST /api/portcullis/v1/service-accounts/{accountId}/oauth-clients`
+pub struct ManageCreateServiceOauthClient;
+
+impl Operation for ManageCreateServiceOauthClient {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::MANAGE_CREATE_SERVICE_OAUTH_CLIENT;
+}
+
+/// `DELETE /api/portcullis/v1/service-accounts/{accountId}/oauth-clients/{appId}`
+pub struct ManageDeleteServiceOauthClient;
+
+impl Operation for ManageDeleteServiceOauthClient {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::MANAGE_DELETE_SERVICE_OAUTH_CLIENT;
+}
+
+/// `GET /api/portcullis/v1/scopes/explain`
+pub struct ManageExplainScopes;
+
+impl Operation for ManageExplainScopes {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::MANAGE_EXPLAIN_SCOPES;
+}
+
+/// `POST /api/portcullis/v1/signing-keys/rotate`
+pub struct ManageRotateSigningKey;
+
+impl Operation for ManageRotateSigningKey {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::MANAGE_ROTATE_SIGNING_KEY;
 }
 
 #[rustfmt::skip]
@@ -14905,5 +15400,720 @@ mod rows {
         locate: Locate::Nothing,
         deny: None, hide: false, source: Source::Ours,
         open: Some("the description of the management API, the same for everyone; it names no data"),
+    };
+
+    pub static OAUTH_TOKEN: Row = Row {
+        id: "oauthToken", number: 677, method: Method::Post, path: "/oauth/token",
+        area: Area::Authorization, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Anonymous]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Nothing,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: Some("clients prove themselves with their own secret, key or code; checked by the endpoint"),
+    };
+
+    pub static OAUTH_REVOKE: Row = Row {
+        id: "oauthRevoke", number: 678, method: Method::Post, path: "/oauth/revoke",
+        area: Area::Authorization, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Anonymous]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Nothing,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: Some("as the token endpoint; a token of another client is left alone"),
+    };
+
+    pub static OAUTH_INTROSPECT: Row = Row {
+        id: "oauthIntrospect", number: 679, method: Method::Post, path: "/oauth/introspect",
+        area: Area::Authorization, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Anonymous]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Nothing,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: Some("as the token endpoint, and a client without a proof of itself learns nothing"),
+    };
+
+    pub static OAUTH_PUSH_AUTHORIZATION_REQUEST: Row = Row {
+        id: "oauthPushAuthorizationRequest", number: 680, method: Method::Post, path: "/oauth/par",
+        area: Area::Authorization, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Anonymous]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Nothing,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: Some("as the token endpoint; what is pushed is kept for a minute and gives nobody anything"),
+    };
+
+    pub static OAUTH_DEVICE_AUTHORIZATION: Row = Row {
+        id: "oauthDeviceAuthorization", number: 681, method: Method::Post, path: "/oauth/device/code",
+        area: Area::Authorization, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Anonymous]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Nothing,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: Some("as the token endpoint; the codes are worth nothing until a person has approved them"),
+    };
+
+    pub static OAUTH_REGISTER: Row = Row {
+        id: "oauthRegister", number: 682, method: Method::Post, path: "/oidc/register",
+        area: Area::Authorization, mode: ModeKind::Policy, anonymous: true, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Anonymous]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Nothing,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: Some("off unless an administrator switches it on; a client registers itself and can only ask people"),
+    };
+
+    pub static OAUTH_SERVER_METADATA: Row = Row {
+        id: "oauthServerMetadata", number: 683, method: Method::Get, path: "/.well-known/oauth-authorization-server",
+        area: Area::Authorization, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Anonymous]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Nothing,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: Some("public addresses and capabilities (RFC 8414)"),
+    };
+
+    pub static OAUTH_OPENID_CONFIGURATION: Row = Row {
+        id: "oauthOpenidConfiguration", number: 684, method: Method::Get, path: "/.well-known/openid-configuration",
+        area: Area::Authorization, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Anonymous]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Nothing,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: Some("the same document under the name that OpenID clients ask for"),
+    };
+
+    pub static OAUTH_KEYS: Row = Row {
+        id: "oauthKeys", number: 685, method: Method::Get, path: "/.well-known/jwks.json",
+        area: Area::Authorization, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Anonymous]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Nothing,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: Some("public keys"),
+    };
+
+    pub static OAUTH_PROTECTED_RESOURCE: Row = Row {
+        id: "oauthProtectedResource", number: 686, method: Method::Get, path: "/.well-known/oauth-protected-resource",
+        area: Area::Authorization, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Anonymous]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Nothing,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: Some("public addresses and scopes of the API (RFC 9728)"),
+    };
+
+    pub static OAUTH_PROTECTED_RESOURCE_OF_SITE: Row = Row {
+        id: "oauthProtectedResourceOfSite", number: 687, method: Method::Get, path: "/.well-known/oauth-protected-resource/ex/jira/{cloudId}",
+        area: Area::Authorization, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Anonymous]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Nothing,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: Some("the same for the address under which a site's API is called"),
+    };
+
+    pub static GATEWAY_ACCESSIBLE_RESOURCES: Row = Row {
+        id: "gatewayAccessibleResources", number: 688, method: Method::Get, path: "/oauth/token/accessible-resources",
+        area: Area::Gateway, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::OAuth]),
+        classic: Some(ScopeSet::EMPTY),
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static GATEWAY_ME: Row = Row {
+        id: "gatewayMe", number: 689, method: Method::Get, path: "/me",
+        area: Area::Gateway, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::OAuth]),
+        classic: Some(ScopeSet::from_positions(&[121])),
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static CONSOLE_AUTHORIZE: Row = Row {
+        id: "consoleAuthorize", number: 690, method: Method::Get, path: "/authorize",
+        area: Area::Console, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Nothing,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: Some("whoever is not signed in is sent to sign in; what is wrong with the request is said before that"),
+    };
+
+    pub static CONSOLE_CONSENT: Row = Row {
+        id: "consoleConsent", number: 691, method: Method::Post, path: "/authorize",
+        area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static CONSOLE_DEVICE: Row = Row {
+        id: "consoleDevice", number: 692, method: Method::Get, path: "/device",
+        area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static CONSOLE_DEVICE_DECISION: Row = Row {
+        id: "consoleDeviceDecision", number: 693, method: Method::Post, path: "/device",
+        area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static CONSOLE_CONNECTED_APPS: Row = Row {
+        id: "consoleConnectedApps", number: 694, method: Method::Get, path: "/account/apps",
+        area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static CONSOLE_REVOKE_APP: Row = Row {
+        id: "consoleRevokeApp", number: 695, method: Method::Post, path: "/account/apps/{grantId}/revoke",
+        area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static CONSOLE_REVOKE_ALL_APPS: Row = Row {
+        id: "consoleRevokeAllApps", number: 696, method: Method::Post, path: "/account/apps/revoke-all",
+        area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static CONSOLE_DEVELOPER: Row = Row {
+        id: "consoleDeveloper", number: 697, method: Method::Get, path: "/console/apps",
+        area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static CONSOLE_CREATE_OAUTH_APP: Row = Row {
+        id: "consoleCreateOauthApp", number: 698, method: Method::Post, path: "/console/apps",
+        area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static CONSOLE_OAUTH_APP: Row = Row {
+        id: "consoleOauthApp", number: 699, method: Method::Get, path: "/console/apps/{appId}",
+        area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static CONSOLE_OAUTH_APP_SETTINGS: Row = Row {
+        id: "consoleOauthAppSettings", number: 700, method: Method::Post, path: "/console/apps/{appId}/settings",
+        area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static CONSOLE_OAUTH_APP_SCOPES: Row = Row {
+        id: "consoleOauthAppScopes", number: 701, method: Method::Post, path: "/console/apps/{appId}/scopes",
+        area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static CONSOLE_OAUTH_APP_CALLBACKS: Row = Row {
+        id: "consoleOauthAppCallbacks", number: 702, method: Method::Post, path: "/console/apps/{appId}/callbacks",
+        area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static CONSOLE_CREATE_OAUTH_APP_SECRET: Row = Row {
+        id: "consoleCreateOauthAppSecret", number: 703, method: Method::Post, path: "/console/apps/{appId}/secrets",
+        area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static CONSOLE_REVOKE_OAUTH_APP_SECRET: Row = Row {
+        id: "consoleRevokeOauthAppSecret", number: 704, method: Method::Post, path: "/console/apps/{appId}/secrets/{secretId}/revoke",
+        area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static CONSOLE_DELETE_OAUTH_APP: Row = Row {
+        id: "consoleDeleteOauthApp", number: 705, method: Method::Post, path: "/console/apps/{appId}/delete",
+        area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static CONSOLE_ADMIN_APPS: Row = Row {
+        id: "consoleAdminApps", number: 706, method: Method::Get, path: "/admin/apps",
+        area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::SiteAdmin,
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static CONSOLE_ADMIN_APP: Row = Row {
+        id: "consoleAdminApp", number: 707, method: Method::Get, path: "/admin/apps/{appId}",
+        area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::SiteAdmin,
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static CONSOLE_ADMIN_BLOCK_APP: Row = Row {
+        id: "consoleAdminBlockApp", number: 708, method: Method::Post, path: "/admin/apps/{appId}/block",
+        area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::SiteAdmin,
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static CONSOLE_ADMIN_REVOKE_APP: Row = Row {
+        id: "consoleAdminRevokeApp", number: 709, method: Method::Post, path: "/admin/apps/{appId}/revoke-all",
+        area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::SiteAdmin,
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static CONSOLE_ADMIN_REVOKE_GRANT: Row = Row {
+        id: "consoleAdminRevokeGrant", number: 710, method: Method::Post, path: "/admin/app-grants/{grantId}/revoke",
+        area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::SiteAdmin,
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static CONSOLE_ADMIN_USER_APPS: Row = Row {
+        id: "consoleAdminUserApps", number: 711, method: Method::Post, path: "/admin/apps/settings",
+        area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::SiteAdmin,
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static MANAGE_LIST_OAUTH_APPS: Row = Row {
+        id: "manageListOauthApps", number: 712, method: Method::Get, path: "/api/portcullis/v1/oauth-apps",
+        area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static MANAGE_CREATE_OAUTH_APP: Row = Row {
+        id: "manageCreateOauthApp", number: 713, method: Method::Post, path: "/api/portcullis/v1/oauth-apps",
+        area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static MANAGE_GET_OAUTH_APP: Row = Row {
+        id: "manageGetOauthApp", number: 714, method: Method::Get, path: "/api/portcullis/v1/oauth-apps/{appId}",
+        area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static MANAGE_UPDATE_OAUTH_APP: Row = Row {
+        id: "manageUpdateOauthApp", number: 715, method: Method::Put, path: "/api/portcullis/v1/oauth-apps/{appId}",
+        area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static MANAGE_DELETE_OAUTH_APP: Row = Row {
+        id: "manageDeleteOauthApp", number: 716, method: Method::Delete, path: "/api/portcullis/v1/oauth-apps/{appId}",
+        area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static MANAGE_CREATE_OAUTH_APP_SECRET: Row = Row {
+        id: "manageCreateOauthAppSecret", number: 717, method: Method::Post, path: "/api/portcullis/v1/oauth-apps/{appId}/secrets",
+        area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static MANAGE_REVOKE_OAUTH_APP_SECRET: Row = Row {
+        id: "manageRevokeOauthAppSecret", number: 718, method: Method::Delete, path: "/api/portcullis/v1/oauth-apps/{appId}/secrets/{secretId}",
+        area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static MANAGE_LIST_OAUTH_APP_TROUBLES: Row = Row {
+        id: "manageListOauthAppTroubles", number: 719, method: Method::Get, path: "/api/portcullis/v1/oauth-apps/{appId}/troubles",
+        area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static MANAGE_LIST_MY_APP_GRANTS: Row = Row {
+        id: "manageListMyAppGrants", number: 720, method: Method::Get, path: "/api/portcullis/v1/me/app-grants",
+        area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static MANAGE_REVOKE_MY_APP_GRANT: Row = Row {
+        id: "manageRevokeMyAppGrant", number: 721, method: Method::Delete, path: "/api/portcullis/v1/me/app-grants/{grantId}",
+        area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static MANAGE_LIST_ALL_OAUTH_APPS: Row = Row {
+        id: "manageListAllOauthApps", number: 722, method: Method::Get, path: "/api/portcullis/v1/admin/oauth-apps",
+        area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::SiteAdmin,
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static MANAGE_BLOCK_OAUTH_APP: Row = Row {
+        id: "manageBlockOauthApp", number: 723, method: Method::Put, path: "/api/portcullis/v1/admin/oauth-apps/{appId}/blocked",
+        area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::SiteAdmin,
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static MANAGE_REVOKE_OAUTH_APP_GRANTS: Row = Row {
+        id: "manageRevokeOauthAppGrants", number: 724, method: Method::Delete, path: "/api/portcullis/v1/admin/oauth-apps/{appId}/grants",
+        area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::SiteAdmin,
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static MANAGE_LIST_APP_GRANTS: Row = Row {
+        id: "manageListAppGrants", number: 725, method: Method::Get, path: "/api/portcullis/v1/app-grants",
+        area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::SiteAdmin,
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static MANAGE_REVOKE_APP_GRANT: Row = Row {
+        id: "manageRevokeAppGrant", number: 726, method: Method::Delete, path: "/api/portcullis/v1/app-grants/{grantId}",
+        area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::SiteAdmin,
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static MANAGE_LIST_SERVICE_OAUTH_CLIENTS: Row = Row {
+        id: "manageListServiceOauthClients", number: 727, method: Method::Get, path: "/api/portcullis/v1/service-accounts/{accountId}/oauth-clients",
+        area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::SiteAdmin,
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static MANAGE_CREATE_SERVICE_OAUTH_CLIENT: Row = Row {
+        id: "manageCreateServiceOauthClient", number: 728, method: Method::Post, path: "/api/portcullis/v1/service-accounts/{accountId}/oauth-clients",
+        area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::SiteAdmin,
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static MANAGE_DELETE_SERVICE_OAUTH_CLIENT: Row = Row {
+        id: "manageDeleteServiceOauthClient", number: 729, method: Method::Delete, path: "/api/portcullis/v1/service-accounts/{accountId}/oauth-clients/{appId}",
+        area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::SiteAdmin,
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static MANAGE_EXPLAIN_SCOPES: Row = Row {
+        id: "manageExplainScopes", number: 730, method: Method::Get, path: "/api/portcullis/v1/scopes/explain",
+        area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static MANAGE_ROTATE_SIGNING_KEY: Row = Row {
+        id: "manageRotateSigningKey", number: 731, method: Method::Post, path: "/api/portcullis/v1/signing-keys/rotate",
+        area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::SiteAdmin,
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
     };
 }

@@ -86,6 +86,10 @@ pub enum Area {
     Jira,
     /// Session probes, tenant info and other site paths outside `/rest/api`.
     Site,
+    /// The OAuth 2.0 authorization server: clients prove themselves there, not people.
+    Authorization,
+    /// The API gateway outside a site: `/me`, `/oauth/token/accessible-resources`.
+    Gateway,
     /// `/api/portcullis/v1`.
     Management,
     /// Pages.

@@ -20,6 +20,9 @@ pub(crate) enum Section {
     Account,
     ApiTokens,
     Sessions,
+    ConnectedApps,
+    Developer,
+    Admin,
     Elsewhere,
 }
 
@@ -27,6 +30,8 @@ pub(crate) enum Section {
 pub(crate) struct Person {
     pub name: String,
     pub sign_out_token: String,
+    /// Whether the pages of administrators are offered.
+    pub is_site_admin: bool,
 }
 
 pub(crate) struct Frame {
@@ -48,13 +53,16 @@ impl Frame {
     /// The same for a page that is made without a transaction.
     pub(crate) fn of_view(view: &View, section: Section) -> Self {
         let caller = view.caller();
-        let (site, name) = view.with(|snapshot| {
+        let (site, name, is_site_admin) = view.with(|snapshot| {
             let person = caller.user().and_then(|user| snapshot.person(user));
-            (snapshot.settings.site_name.clone(), person.map(|person| person.display_name.clone()))
+            let is_site_admin = caller.user().is_some_and(|user| snapshot.policy.is_site_admin(user));
+            (snapshot.settings.site_name.clone(), person.map(|person| person.display_name.clone()), is_site_admin)
         });
-        let person = name
-            .filter(|_| caller.session().is_some())
-            .map(|name| Person { name, sign_out_token: caller.form_token("consoleLogout") });
+        let person = name.filter(|_| caller.session().is_some()).map(|name| Person {
+            name,
+            sign_out_token: caller.form_token("consoleLogout"),
+            is_site_admin,
+        });
         Self { site: named(site), person, section, ..Self::without_caller() }
     }
 
@@ -86,6 +94,20 @@ pub(crate) fn notice(word: Option<&str>) -> &'static str {
         Some("tokens-revoked") => "All your API tokens are revoked. Programs that used them are refused from now on.",
         Some("session-ended") => "That session is signed out.",
         Some("others-ended") => "All your other sessions are signed out.",
+        Some("app-revoked") => "The app is revoked: it is refused from now on. It can ask you again.",
+        Some("apps-revoked") => "All your apps are revoked. Each can ask you again.",
+        Some("app-saved") => "The settings are saved.",
+        Some("scopes-saved") => "The permissions are saved. What you took away is refused from now on.",
+        Some("callbacks-saved") => "The callback URLs are saved.",
+        Some("secret-revoked") => "The secret is revoked. Whoever uses it is refused from now on.",
+        Some("app-deleted") => "The app is deleted, with everything people let it do.",
+        Some("app-blocked") => "The app is blocked. Its tokens are refused from now on.",
+        Some("app-unblocked") => "The app is let in again.",
+        Some("apps-revoked-for-all") => {
+            "The app is revoked for everyone. It can ask each person again, unless you block it."
+        }
+        Some("app-revoked-for-one") => "The app is revoked for this person. It can ask them again.",
+        Some("saved") => "Saved.",
         Some("signed-out") => "You are signed out.",
         _ => "",
     }

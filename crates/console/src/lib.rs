@@ -1,15 +1,21 @@
-//! Server-rendered pages: sign in, my account, my API tokens, my sessions, one issue to read.
+//! Server-rendered pages: sign in, my account, my API tokens, my sessions, my connected apps, consent, the developer console, apps
+//! for administrators, one issue to read.
 //!
 //! Each page and form action is a row of the operation table; the console has no rights of its own. Pages work without JavaScript.
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod account;
+mod admin_apps;
 mod api_tokens;
 mod assets;
 mod browse;
+mod connected_apps;
+mod consent;
+mod developer;
 mod device;
 mod frame;
 mod moment;
+mod reach;
 mod return_to;
 mod sessions;
 mod sign_in;
@@ -30,6 +36,10 @@ pub fn handlers(handlers: &mut Handlers) {
     api_tokens::handlers(handlers);
     sessions::handlers(handlers);
     browse::handlers(handlers);
+    consent::handlers(handlers);
+    connected_apps::handlers(handlers);
+    developer::handlers(handlers);
+    admin_apps::handlers(handlers);
 }
 
 #[derive(Template)]

@@ -1,6 +1,7 @@
 //! Where to go after signing in: a path of our own, or the account page.
 
-const CHARS_MAX: usize = 2_000;
+/// An authorization request of an app may be long; a browser and our own head take this.
+const CHARS_MAX: usize = 8_000;
 const HOME: &str = "/account";
 
 /// The door for `return_to`. What a browser could read as another site is no path of ours: `//host`, a backslash (read as a
@@ -50,6 +51,6 @@ mod tests {
             assert_eq!(own_path(Some(text)), "/account", "{text:?}");
         }
         assert_eq!(own_path(None), "/account");
-        assert_eq!(own_path(Some(&format!("/{}", "a".repeat(2_000)))), "/account");
+        assert_eq!(own_path(Some(&format!("/{}", "a".repeat(8_000)))), "/account");
     }
 }

@@ -27,7 +27,7 @@ const FILES: [&str; 8] = [
 ];
 
 fn frame(section: Section) -> Frame {
-    let person = Person { name: "Ben Baker".to_owned(), sign_out_token: "ptft_x".to_owned() };
+    let person = Person { name: "Ben Baker".to_owned(), sign_out_token: "ptft_x".to_owned(), is_site_admin: true };
     Frame { site: "Acme Jira".to_owned(), person: Some(person), section, ..Frame::without_caller() }
 }
 

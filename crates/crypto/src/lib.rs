@@ -21,6 +21,7 @@
 
 pub mod entropy;
 pub mod hash;
+pub mod jws;
 pub mod password;
 pub mod seal;
 pub mod token;
@@ -30,4 +31,4 @@ pub use hash::{constant_time_eq, hmac_sha256, sha256};
 pub use password::{Password, PasswordCost, PasswordHash, Passwords};
 pub use seal::{KeyId, Purpose, SealingKey, SealingKeys};
 pub use secrecy::{ExposeSecret, SecretSlice};
-pub use token::{PlainToken, TokenHash, TokenKind};
+pub use token::{PlainToken, TokenFamily, TokenHash, TokenKind};

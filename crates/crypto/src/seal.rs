@@ -19,7 +19,7 @@ use aws_lc_rs::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use secrecy::{SecretSlice, zeroize::Zeroizing};
 
-use crate::Entropy;
+use crate::{Entropy, PlainToken, TokenFamily, TokenKind};
 
 /// The keys of a deployment: one that seals, and any number that only open what was sealed before a rotation.
 pub struct SealingKeys {
@@ -37,6 +37,20 @@ impl SealingKeys {
     pub fn with_retired(mut self, key: SealingKey) -> SealingKeys {
         self.retired.push(key);
         self
+    }
+
+    /// The token of a family that follows the one presented, the same each time, so that a client whose answer was lost gets it
+    /// again. The first is made with the key in force, the others with keys that were retired since. Nothing of it is stored: it
+    /// takes both a key and the token before to make it.
+    pub fn successors<'a>(
+        &'a self,
+        kind: TokenKind,
+        family: TokenFamily,
+        presented: &'a str,
+    ) -> impl Iterator<Item = PlainToken> + 'a {
+        std::iter::once(&self.current)
+            .chain(&self.retired)
+            .map(move |key| PlainToken::derive_in_family(kind, family, &*key.succession, presented.as_bytes()))
     }
 
     /// Seals `secret` for `purpose`. It opens only for the same purpose and the same `bound_to`: the id of the row or
@@ -171,6 +185,7 @@ impl fmt::Display for KeyId {
 pub struct SealingKey {
     id: KeyId,
     derivation: cmac::Key,
+    succession: Zeroizing<[u8; 32]>,
 }
 
 /// The bytes cannot serve as a key.
@@ -185,7 +200,15 @@ impl SealingKey {
     /// If the cipher refuses them, which it has no reason to.
     pub fn new(id: KeyId, secret: &[u8; 32]) -> Result<SealingKey, InvalidSealingKey> {
         let derivation = cmac::Key::new(cmac::AES_256, secret).map_err(|_| InvalidSealingKey)?;
-        Ok(SealingKey { id, derivation })
+        // The cipher's own blocks begin with 0 and a counter; this one cannot be among them (NIST SP 800-108, label).
+        let mut succession = Zeroizing::new([0; 32]);
+        for (half, counter) in succession.chunks_mut(16).zip([1, 2]) {
+            let mut block = vec![counter];
+            block.extend_from_slice(b"token succession");
+            let derived = cmac::sign(&derivation, &block).map_err(|_| InvalidSealingKey)?;
+            half.iter_mut().zip(derived.as_ref()).for_each(|(byte, from)| *byte = *from);
+        }
+        Ok(SealingKey { id, derivation, succession })
     }
 
     fn seal_in_place(&self, nonce: &[u8; NONCE_BYTES], aad: &[u8], body: &mut [u8]) -> Result<Tag, Unspecified> {

@@ -123,6 +123,32 @@ impl PlainToken {
         PlainToken::from_secret(kind, bytes)
     }
 
+    /// A fresh token that names its family: 63 bits to find it by, 128 random bits to prove it with.
+    pub fn issue_in_family(kind: TokenKind, family: TokenFamily, entropy: &dyn Entropy) -> PlainToken {
+        PlainToken::of_family(kind, family, entropy.array())
+    }
+
+    /// The token of a family that follows from a secret and what it is bound to, as [`PlainToken::derive`] makes them.
+    pub fn derive_in_family(kind: TokenKind, family: TokenFamily, secret: &[u8], bound_to: &[u8]) -> PlainToken {
+        let mut message = Vec::with_capacity(PREFIX_CHARS + 8 + bound_to.len());
+        message.extend_from_slice(kind.prefix().as_bytes());
+        message.extend_from_slice(&family.0.to_be_bytes());
+        message.extend_from_slice(bound_to);
+        let mut proof = [0; PROOF_BYTES];
+        for (byte, derived) in proof.iter_mut().zip(hmac_sha256(secret, &message)) {
+            *byte = derived;
+        }
+        PlainToken::of_family(kind, family, proof)
+    }
+
+    fn of_family(kind: TokenKind, family: TokenFamily, proof: [u8; PROOF_BYTES]) -> PlainToken {
+        let mut secret = [0; SECRET_BYTES];
+        for (byte, from) in secret.iter_mut().zip(family.0.to_be_bytes().into_iter().chain(proof)) {
+            *byte = from;
+        }
+        PlainToken::from_secret(kind, secret)
+    }
+
     /// What it is for.
     pub fn kind(&self) -> TokenKind {
         self.kind
@@ -165,6 +191,43 @@ impl PlainToken {
 }
 
 const HINT_CHARS: usize = 4;
+/// Bytes that prove a token of a family.
+const PROOF_BYTES: usize = SECRET_BYTES - 8;
+
+/// Finds the family of a token: random, so that nobody guesses another's, and not enough to make a token of it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub struct TokenFamily(u64);
+
+impl TokenFamily {
+    /// A fresh one.
+    pub fn issue(entropy: &dyn Entropy) -> TokenFamily {
+        TokenFamily(u64::from_be_bytes(entropy.array()) >> 1)
+    }
+
+    /// The family that a presented token names. [`TokenHash::parse`] has to have taken the text before.
+    pub fn of(presented: &str) -> Option<TokenFamily> {
+        let digits = presented.as_bytes().get(PREFIX_CHARS..PREFIX_CHARS + WORD_CHARS)?;
+        let value =
+            digits.iter().try_fold(0u64, |value, digit| value.checked_mul(62)?.checked_add(digit_of(*digit)?))?;
+        (value <= u64::MAX >> 1).then_some(TokenFamily(value))
+    }
+
+    /// For an integer column; never negative.
+    pub fn to_column(self) -> i64 {
+        i64::try_from(self.0).unwrap_or_default()
+    }
+
+    /// From an integer column.
+    pub fn from_column(value: i64) -> Option<TokenFamily> {
+        u64::try_from(value).ok().map(TokenFamily)
+    }
+}
+
+impl fmt::Debug for TokenFamily {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("TokenFamily(..)")
+    }
+}
 
 impl fmt::Debug for PlainToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -251,15 +314,16 @@ fn push_base62<const CHARS: usize>(text: &mut String, mut value: u64) {
 }
 
 fn unbase62(digits: &[u8; CHECKSUM_CHARS]) -> Option<u64> {
-    digits.iter().try_fold(0u64, |value, digit| {
-        let digit = match digit {
-            b'0'..=b'9' => digit - b'0',
-            b'A'..=b'Z' => digit - b'A' + 10,
-            b'a'..=b'z' => digit - b'a' + 36,
-            _ => return None,
-        };
-        Some(value * 62 + u64::from(digit))
-    })
+    digits.iter().try_fold(0u64, |value, digit| Some(value * 62 + digit_of(*digit)?))
+}
+
+fn digit_of(letter: u8) -> Option<u64> {
+    Some(u64::from(match letter {
+        b'0'..=b'9' => letter - b'0',
+        b'A'..=b'Z' => letter - b'A' + 10,
+        b'a'..=b'z' => letter - b'a' + 36,
+        _ => return None,
+    }))
 }
 
 /// CRC-32 as in zlib and ISO 3309, a table of 256 steps made at compile time.
@@ -402,6 +466,27 @@ mod tests {
         }
         assert_eq!(TokenHash::parse(&"\u{7f}".repeat(TOKEN_CHARS)), None);
         assert_eq!(TokenHash::parse(&"z".repeat(1 << 20)), None);
+    }
+
+    #[test]
+    fn a_token_names_its_family_and_nobody_guesses_another_of_it() {
+        let entropy = SeededEntropy::new(9);
+        let family = TokenFamily::issue(&entropy);
+        let first = PlainToken::issue_in_family(TokenKind::RefreshToken, family, &entropy);
+        let second =
+            PlainToken::derive_in_family(TokenKind::RefreshToken, family, b"key", first.expose_secret().as_bytes());
+        let again =
+            PlainToken::derive_in_family(TokenKind::RefreshToken, family, b"key", first.expose_secret().as_bytes());
+        let other =
+            PlainToken::derive_in_family(TokenKind::RefreshToken, family, b"yek", first.expose_secret().as_bytes());
+        assert_eq!(second.expose_secret(), again.expose_secret());
+        assert_ne!(second.expose_secret(), other.expose_secret());
+        for token in [&first, &second, &other] {
+            assert!(TokenHash::parse(token.expose_secret()).is_some());
+            assert_eq!(TokenFamily::of(token.expose_secret()), Some(family));
+        }
+        assert_eq!(TokenFamily::from_column(family.to_column()), Some(family));
+        assert_eq!(TokenFamily::of("ptrt_zzzzzzzzzzz"), None);
     }
 
     #[test]

@@ -15,6 +15,8 @@ pub(crate) enum BodyKind {
     None,
     Json,
     Form,
+    /// A form, or a JSON object of texts; either way pairs of texts.
+    Parameters,
     Multipart,
 }
 
@@ -41,16 +43,19 @@ pub(crate) fn body_kind(
     let takes = match (row.area, row.id) {
         (_, "addAttachment") => BodyKind::Multipart,
         (Area::Console, _) => BodyKind::Form,
+        (Area::Authorization, "oauthRegister") => BodyKind::Json,
+        (Area::Authorization, _) => BodyKind::Parameters,
         _ => BodyKind::Json,
     };
     let expected = match takes {
         BodyKind::Multipart => "multipart/form-data",
-        BodyKind::Form => "application/x-www-form-urlencoded",
+        BodyKind::Form | BodyKind::Parameters => "application/x-www-form-urlencoded",
         BodyKind::Json | BodyKind::None => "application/json",
     };
     match media {
         None if !announces_body => Ok(BodyKind::None),
-        Some(media) if media == expected => Ok(takes),
+        Some("application/json") if takes == BodyKind::Parameters => Ok(takes),
+        Some(media) if media == expected => Ok(if takes == BodyKind::Parameters { BodyKind::Form } else { takes }),
         // A client that sends a type out of habit with an empty body means no body.
         Some(_) if !announces_body => Ok(BodyKind::None),
         other => {

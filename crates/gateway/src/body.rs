@@ -126,6 +126,38 @@ fn holds_nul(json: &serde_json::Value) -> bool {
     }
 }
 
+/// The parameters of an OAuth 2.0 request as JSON: one object of texts. Each pair is kept, so that a name that stands twice is seen.
+pub(crate) fn parameters(bytes: &Bytes) -> Result<Body, BadBody> {
+    struct Pairs;
+    impl<'de> serde::de::Visitor<'de> for Pairs {
+        type Value = Vec<(String, String)>;
+        fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+            f.write_str("an object whose members are texts")
+        }
+        fn visit_map<A: serde::de::MapAccess<'de>>(self, mut members: A) -> Result<Self::Value, A::Error> {
+            let mut out = Vec::new();
+            while let Some(member) = members.next_entry::<String, String>()? {
+                out.push(member);
+            }
+            Ok(out)
+        }
+    }
+    let unreadable = |error: serde_json::Error| {
+        BadBody::Unreadable(format!(
+            "The body has to be a JSON object whose members are texts (line {}, column {}).",
+            error.line(),
+            error.column()
+        ))
+    };
+    let mut reader = serde_json::Deserializer::from_slice(bytes);
+    let fields = serde::Deserializer::deserialize_map(&mut reader, Pairs).map_err(unreadable)?;
+    reader.end().map_err(unreadable)?;
+    if fields.iter().any(|(name, value)| name.contains('\0') || value.contains('\0')) {
+        return Err(BadBody::Unreadable(NUL.to_owned()));
+    }
+    Ok(Body::Form(fields))
+}
+
 /// A posted form.
 pub(crate) fn form(bytes: &Bytes) -> Result<Body, BadBody> {
     let text = std::str::from_utf8(bytes).map_err(|_| BadBody::Unreadable("The form is not UTF-8.".to_owned()))?;

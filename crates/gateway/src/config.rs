@@ -5,8 +5,11 @@ use std::time::Duration;
 
 use portcullis_guard::EmulatedClock;
 
+use crate::roles::Hosts;
+use crate::tls::Tls;
+
 /// Bounds and addresses of the edge. Every bound has a name and a unit.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Config {
     /// Where people and `self` links find the site, without a slash at the end.
     pub base_url: String,
@@ -24,6 +27,10 @@ pub struct Config {
     pub request_timeout: Duration,
     /// Requests of one account in one second before 429.
     pub account_requests_per_s_max: u32,
+    /// Host names of the roles; `None`: every host has every role.
+    pub hosts: Option<Hosts>,
+    /// The listener's certificate; `None`: plain HTTP, for this machine alone or behind a proxy.
+    pub tls: Option<Tls>,
     /// The clock behind `/_emulator`; `None` hides those paths.
     pub emulator: Option<Arc<EmulatedClock>>,
 }
@@ -40,6 +47,8 @@ impl Config {
             body_timeout: Duration::from_secs(30),
             request_timeout: Duration::from_secs(60),
             account_requests_per_s_max: 500,
+            hosts: None,
+            tls: None,
             emulator: None,
         }
     }

@@ -10,7 +10,9 @@ use bytes::Bytes;
 use http::header::HeaderMap;
 use http_body_util::Full;
 use portcullis_authz::{Area, Locate, Row};
-use portcullis_guard::{Body, Caller, Guard, Handlers, Input, RefusalKind, Reply, ReplyBody, RequestHead, Stop};
+use portcullis_guard::{
+    Body, Caller, Guard, Handlers, Input, Refusal, RefusalKind, Reply, ReplyBody, RequestHead, Stop,
+};
 use portcullis_model::{Problem, Surface};
 use serde_json::{Value as Json, json};
 use tokio::sync::OwnedSemaphorePermit;
@@ -18,6 +20,7 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::accept::{self, BodyKind};
 use crate::body::{self, BadBody};
 use crate::config::Config;
+use crate::cors;
 use crate::emulator::{Fault, FaultKind, Faults};
 use crate::errors::{self, Shape};
 use crate::head;
@@ -26,6 +29,7 @@ use crate::openapi;
 use crate::pages;
 use crate::response;
 use crate::response::Response;
+use crate::roles::Place;
 use crate::routes::{Found, Routes, normalise};
 use crate::trail::Trail;
 
@@ -34,6 +38,9 @@ pub type Request<B> = http::Request<B>;
 
 /// The cookie that carries a browser session.
 pub const SESSION_COOKIE: &str = portcullis_console::SESSION_COOKIE;
+
+/// Largest body of a request to the authorization server, in bytes.
+const PARAMETERS_BYTES_MAX: usize = 64 << 10;
 
 /// The edge: route table, handlers, guard.
 pub struct Gateway {
@@ -139,6 +146,8 @@ impl Gateway {
             decision: None,
             reason: "",
             surface: Surface::Site,
+            query: request.uri().query().map(str::to_owned),
+            readable_by: None,
             remaining: None,
         };
         let range = head::text(request.headers(), "range").map(str::to_owned);
@@ -154,7 +163,7 @@ impl Gateway {
         if trail.method == http::Method::HEAD {
             *response.body_mut() = Full::default();
         }
-        response::put_headers(&mut response, &trail, self.config.emulator.is_some());
+        response::put_headers(&mut response, &trail, self.config.emulator.is_some(), self.config.tls.is_some());
         let took_us = u64::try_from(started.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.metrics.observe(trail.operation, response.status().as_u16(), took_us);
         tracing::info!(
@@ -196,15 +205,32 @@ impl Gateway {
         if head::single(&parts.headers, "host").is_err() {
             return Err(bad_request("The Host header may stand only once."));
         }
-        let (surface, path, base_url) = self.surface_of(full_path)?;
+        if let Some(hosts) = &self.config.hosts {
+            match hosts.place(&parts.headers, &full_path) {
+                Place::Here => {}
+                Place::Elsewhere => {
+                    return Err(errors::problem_document(404, "Not Found", "Not on this host.", &full_path));
+                }
+                Place::Misdirected => {
+                    let detail = "This server has no such host name.";
+                    return Err(errors::problem_document(421, "Misdirected Request", detail, &full_path));
+                }
+            }
+        }
+        let (surface, path, base_url) = match self.surface_of(full_path) {
+            Ok(found) => found,
+            Err(shape) => return Err(self.other_site(shape, &parts, address, trail).await),
+        };
         trail.surface = surface;
         let query = head::pairs(parts.uri.query().unwrap_or_default());
         if query.iter().any(|(name, value)| name.contains('\0') || value.contains('\0')) {
             return Err(bad_request(body::NUL));
         }
         let headers = &parts.headers;
-        if parts.method == http::Method::OPTIONS && surface == Surface::Gateway {
-            return Ok(response::preflight());
+        if parts.method == http::Method::OPTIONS
+            && let Some(reply) = cors::preflight(&self.guard, &self.routes, surface, &path, headers)
+        {
+            return Ok(reply);
         }
         let (row, params, version) = match self.routes.find(&parts.method, &path) {
             Found::Row(row, params, version) => (row, params, version),
@@ -218,14 +244,20 @@ impl Gateway {
             return Err(self.unknown_path(trail, headers, address, &base_url).await);
         }
         trail.operation = row.id;
-        if row.area == Area::Console {
-            trail.surface = Surface::Console;
-        } else if row.area == Area::Management {
-            trail.surface = Surface::Management;
+        match row.area {
+            Area::Console => trail.surface = Surface::Console,
+            Area::Management => trail.surface = Surface::Management,
+            Area::Authorization => trail.surface = Surface::Authorization,
+            Area::Gateway => trail.surface = Surface::Gateway,
+            Area::Jira | Area::Site | Area::Operations => {}
+        }
+        if row.area == Area::Authorization {
+            trail.readable_by = cors::readable_by(&self.guard, row, headers);
         }
         let media = accept::media_type(headers);
         let announces_body = accept::announces_body(headers);
-        let body_kind = accept::body_kind(row, media.as_deref(), announces_body, trail)?;
+        let body_kind = accept::body_kind(row, media.as_deref(), announces_body, trail)
+            .map_err(|shape| errors::for_area(row.area, shape))?;
         if row.area == Area::Console
             && row.method != portcullis_authz::Method::Get
             && self.is_from_another_site(headers)
@@ -241,7 +273,8 @@ impl Gateway {
             let stop = self.guard.refuse_at_edge(row, &caller, RefusalKind::CrossSite);
             return Err(self.stopped(stop, trail, &base_url));
         }
-        let (body, _room) = self.body(raw_body, body_kind, headers, &caller).await?;
+        let read = self.body(raw_body, body_kind, headers, &caller).await;
+        let (body, _room) = read.map_err(|shape| errors::for_area(row.area, shape))?;
         accept::check_conversions(&query, &trail.path)?;
         accept::check_located_body(row, &body)?;
         if row.area == Area::Console && !matches!(row.method, portcullis_authz::Method::Get) && row.open.is_none() {
@@ -269,8 +302,28 @@ impl Gateway {
         if cloud_id != own || !path.starts_with("rest/") {
             return Err(errors::problem_document(404, "Not Found", "No such site or path.", &full_path));
         }
-        let base_url = format!("{}/ex/jira/{cloud_id}", self.config.base_url);
+        let base_url = self.guard.addresses().gateway(cloud_id);
         Ok((Surface::Gateway, format!("/{path}"), base_url))
+    }
+
+    /// Another site's address at the gateway: an app that has proven itself is told that it is not installed there, as at every
+    /// site that it has no grant for, whether it exists or not.
+    async fn other_site(
+        &self,
+        absent: Shape,
+        parts: &http::request::Parts,
+        address: Option<IpAddr>,
+        trail: &mut Trail,
+    ) -> Shape {
+        let bearer = head::text(&parts.headers, "authorization").is_some_and(|text| text.starts_with("Bearer "));
+        let row = portcullis_authz::op::ROWS.iter().find(|row| row.id == "gatewayAccessibleResources");
+        let (true, Some(row)) = (bearer, row) else { return absent };
+        trail.surface = Surface::Gateway;
+        let base_url = self.guard.addresses().api.clone();
+        match self.authenticate(row, &parts.headers, address, trail, &base_url).await {
+            Ok(_) => errors::not_installed(),
+            Err(refused) => refused,
+        }
     }
 
     fn other_methods(&self, trail: &Trail, methods: &[&'static str]) -> Shape {
@@ -326,9 +379,13 @@ impl Gateway {
         let authorization = head::single(headers, "authorization").map_err(|()| twice())?;
         let session_cookie = head::cookie(headers, SESSION_COOKIE).map_err(|()| twice())?;
         let own_origin = self.own_origin(headers);
+        let dpop = head::single(headers, "dpop").map_err(|()| twice())?;
         let request_head = RequestHead {
             surface: trail.surface,
             authorization,
+            dpop,
+            method: trail.method.as_str(),
+            path: &trail.path,
             session_cookie,
             origin: head::text(headers, "origin"),
             sec_fetch_site: head::text(headers, "sec-fetch-site"),
@@ -363,7 +420,8 @@ impl Gateway {
                     return pages::refusal(&refusal, trail);
                 }
                 let strict = !self.guard.failed_basic_is_anonymous();
-                errors::refusal(&refusal, trail.surface, trail.accept.as_deref(), base_url, strict)
+                let shape = errors::refusal(&refusal, trail.surface, trail.accept.as_deref(), base_url, strict);
+                self.challenged(shape, &refusal, trail)
             }
             Stop::Problem(problem) => {
                 if let Some(cause) = &problem.cause {
@@ -372,9 +430,23 @@ impl Gateway {
                 if trail.surface == Surface::Console {
                     return pages::problem(&problem, trail);
                 }
-                errors::problem(&problem, &trail.path, &trail.request_id)
+                let shape = errors::problem(&problem, &trail.path, &trail.request_id);
+                if trail.surface == Surface::Authorization {
+                    errors::for_area(Area::Authorization, shape)
+                } else {
+                    shape
+                }
             }
         }
+    }
+
+    /// A 401 of the gateway says what is missing and where a token comes from (RFC 6750, section 3; RFC 9728, section 5.1).
+    fn challenged(&self, mut shape: Shape, refusal: &Refusal, trail: &Trail) -> Shape {
+        if trail.surface == Surface::Gateway && shape.status == 401 {
+            let metadata = format!("{}/.well-known/oauth-protected-resource", self.guard.addresses().api);
+            shape.headers.push(("www-authenticate", errors::challenge(refusal, &metadata)));
+        }
+        shape
     }
 
     async fn suffer(&self, kind: FaultKind) -> Result<(), Shape> {
@@ -398,15 +470,15 @@ impl Gateway {
     fn rate(&self, row: &'static Row, caller: &Caller, trail: &mut Trail) -> Result<(), Shape> {
         const ACCOUNTS_MAX: usize = 100_000;
         let limit = self.config.account_requests_per_s_max;
-        let Some(account_id) = caller.account_id() else { return Ok(()) };
+        let Some(account_id) = caller.budget() else { return Ok(()) };
         let second = self.started.elapsed().as_secs();
         let Ok(mut rates) = self.rates.lock() else { return Ok(()) };
         if rates.len() >= ACCOUNTS_MAX {
             rates.retain(|_, (at, _)| *at == second);
         }
-        let entry = match rates.get_mut(account_id) {
+        let entry = match rates.get_mut(&account_id) {
             Some(entry) => entry,
-            None => rates.entry(account_id.to_owned()).or_insert((second, 0)),
+            None => rates.entry(account_id).or_insert((second, 0)),
         };
         if entry.0 != second {
             *entry = (second, 0);
@@ -440,6 +512,8 @@ impl Gateway {
     {
         let bytes_max = match kind {
             BodyKind::Multipart => self.config.upload_bytes_max,
+            // Nothing that an OAuth 2.0 client sends is longer.
+            BodyKind::Parameters => PARAMETERS_BYTES_MAX,
             BodyKind::None | BodyKind::Json | BodyKind::Form => self.config.body_bytes_max,
         };
         let declared = head::text(headers, "content-length").and_then(|text| text.parse::<u64>().ok()).unwrap_or(0);
@@ -459,6 +533,7 @@ impl Gateway {
                 BodyKind::None => Ok(Body::Empty),
                 BodyKind::Json => body::json(&bytes),
                 BodyKind::Form => body::form(&bytes),
+                BodyKind::Parameters => body::parameters(&bytes),
                 BodyKind::Multipart => {
                     body::multipart(bytes, head::text(headers, "content-type").unwrap_or_default()).await
                 }

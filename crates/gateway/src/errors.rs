@@ -79,15 +79,58 @@ pub(crate) fn refusal(
         RefusalKind::WrongCredential => {
             shape(403, "application/json", json!({"error": "Failed to parse Connect Session Auth Token"}).to_string())
         }
-        RefusalKind::Scope => {
-            let mut out = gateway(401, "Unauthorized; scope does not match");
-            let scopes = refusal.missing_scopes.join(" ");
-            out.headers.push(("www-authenticate", format!("Bearer error=\"insufficient_scope\", scope=\"{scopes}\"")));
-            out
-        }
+        RefusalKind::Scope => gateway(401, "Unauthorized; scope does not match"),
         RefusalKind::Forbidden => forbidden(refusal, row),
         RefusalKind::Hidden => hidden(refusal, row),
     }
+}
+
+/// What the gateway answers an app about a site that it has no grant for.
+pub(crate) fn not_installed() -> Shape {
+    gateway(403, "The app is not installed on this instance")
+}
+
+/// `WWW-Authenticate` of the gateway (RFC 6750, section 3).
+pub(crate) fn challenge(refusal: &Refusal, metadata: &str) -> String {
+    let scheme = "Bearer realm=\"OAuth\"";
+    match refusal.kind {
+        RefusalKind::Scope => {
+            let scopes = refusal.missing_scopes.join(" ");
+            let words = "The token lacks scopes that this operation needs.";
+            format!(
+                "{scheme}, error=\"insufficient_scope\", error_description=\"{words}\", scope=\"{scopes}\", resource_metadata=\"{metadata}\""
+            )
+        }
+        _ if refusal.failed_login => {
+            let words = "The access token is malformed, has expired or was revoked.";
+            format!(
+                "{scheme}, error=\"invalid_token\", error_description=\"{words}\", resource_metadata=\"{metadata}\""
+            )
+        }
+        _ => format!("{scheme}, resource_metadata=\"{metadata}\""),
+    }
+}
+
+/// An error in the words of an area: the authorization server speaks OAuth 2.0 (RFC 6749, section 5.2).
+pub(crate) fn for_area(area: Area, shape: Shape) -> Shape {
+    if area != Area::Authorization || shape.content_type.starts_with("text/html") {
+        return shape;
+    }
+    let body: Json = serde_json::from_str(&shape.text).unwrap_or_default();
+    let words = body.pointer("/errorMessages/0").or(body.get("detail")).and_then(Json::as_str);
+    let (status, error) = match shape.status {
+        429 => (429, "temporarily_unavailable"),
+        500 => (500, "server_error"),
+        501 => (501, "unsupported_grant_type"),
+        503 => (503, "temporarily_unavailable"),
+        404 => (404, "not_found"),
+        413 => (413, "invalid_request"),
+        status if status >= 500 => (status, "server_error"),
+        _ => (400, "invalid_request"),
+    };
+    let words = words.unwrap_or("The request cannot be answered.");
+    let text = json!({"error": error, "error_description": words}).to_string();
+    Shape { status, content_type: JSON, text, headers: shape.headers }
 }
 
 fn gateway(code: u16, message: &str) -> Shape {

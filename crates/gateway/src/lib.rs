@@ -5,6 +5,7 @@
 mod accept;
 mod body;
 pub mod config;
+mod cors;
 mod dispatch;
 mod emulator;
 mod errors;
@@ -15,11 +16,15 @@ mod pages;
 pub mod parse;
 mod patience;
 mod response;
+mod roles;
 mod routes;
 mod server;
+mod tls;
 mod trail;
 
 pub use config::Config;
 pub use dispatch::{Gateway, Request};
 pub use response::Response;
+pub use roles::Hosts;
 pub use server::serve;
+pub use tls::{Tls, TlsError};

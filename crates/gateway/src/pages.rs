@@ -9,7 +9,9 @@ pub(crate) fn refusal(refusal: &portcullis_guard::Refusal, trail: &Trail) -> Sha
     use portcullis_guard::RefusalKind;
     let (status, title, words) = match refusal.kind {
         RefusalKind::Unauthenticated if trail.method == http::Method::GET => {
-            let back = percent_encoding::utf8_percent_encode(&trail.path, percent_encoding::NON_ALPHANUMERIC);
+            let query = trail.query.as_deref().map(|query| format!("?{query}")).unwrap_or_default();
+            let here = format!("{}{query}", trail.path);
+            let back = percent_encoding::utf8_percent_encode(&here, percent_encoding::NON_ALPHANUMERIC);
             return Shape {
                 status: 303,
                 content_type: "text/html;charset=UTF-8",

@@ -19,7 +19,10 @@ pub(crate) fn of_reply(reply: Reply, range: Option<&str>) -> Response {
         ReplyBody::Empty => (String::new(), Bytes::new()),
         ReplyBody::Json(json) => (errors::JSON.to_owned(), json.to_string().into()),
         ReplyBody::Html(page) => {
-            headers.extend(page_headers());
+            // A page that needs other rules (consent leads to the app's own address) brings them along.
+            let own: Vec<&str> = headers.iter().map(|(name, _)| *name).collect();
+            let usual: Vec<_> = page_headers().into_iter().filter(|(name, _)| !own.contains(name)).collect();
+            headers.extend(usual);
             ("text/html;charset=UTF-8".to_owned(), page.into())
         }
         ReplyBody::Text(content_type, text) => (content_type.to_owned(), text.into()),
@@ -35,7 +38,7 @@ pub(crate) fn of_reply(reply: Reply, range: Option<&str>) -> Response {
 }
 
 /// The headers that every answer carries.
-pub(crate) fn put_headers(response: &mut Response, trail: &Trail, emulator: bool) {
+pub(crate) fn put_headers(response: &mut Response, trail: &Trail, emulator: bool, tls: bool) {
     let out = response.headers_mut();
     let mut put = |name: &'static str, value: &str| {
         if let Ok(value) = HeaderValue::from_str(value) {
@@ -69,6 +72,13 @@ pub(crate) fn put_headers(response: &mut Response, trail: &Trail, emulator: bool
     if trail.surface == Surface::Gateway {
         put("access-control-allow-origin", "*");
         put("access-control-expose-headers", "*");
+    }
+    if let Some(origin) = &trail.readable_by {
+        put("access-control-allow-origin", origin);
+        put("vary", "Accept-Encoding, Origin");
+    }
+    if tls {
+        put("strict-transport-security", "max-age=63072000");
     }
     if emulator {
         put("portcullis-emulator", "on");
@@ -135,14 +145,6 @@ fn ranged(
 fn as_uuid(id: &str) -> String {
     let part = |from: usize, to: usize| id.get(from..to).unwrap_or_default();
     format!("{}-{}-{}-{}-{}", part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32))
-}
-
-/// CORS at the gateway: any origin, never with cookies.
-pub(crate) fn preflight() -> Reply {
-    Reply::no_content()
-        .with_header("access-control-allow-methods", "GET, POST, PUT, DELETE")
-        .with_header("access-control-allow-headers", "Authorization, Content-Type, X-Atlassian-Token")
-        .with_header("access-control-max-age", "3600")
 }
 
 pub(crate) fn rate_limited(limit: u32, retry_after_s: u32) -> Shape {

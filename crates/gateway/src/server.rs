@@ -17,6 +17,8 @@ use crate::patience::Patient;
 const GRACE: Duration = Duration::from_secs(10);
 /// How long a peer may take nothing of its answer.
 const WRITE_PATIENCE: Duration = Duration::from_secs(30);
+/// Time that a TLS handshake may take.
+const HANDSHAKE_PATIENCE: Duration = Duration::from_secs(10);
 /// Connections served at once.
 const CONNECTIONS_MAX: usize = 4_096;
 
@@ -33,6 +35,7 @@ pub async fn serve(gateway: Arc<Gateway>, listener: TcpListener, shutdown: impl 
         .header_read_timeout(gateway.config().head_timeout)
         .max_buf_size(gateway.config().head_bytes_max.max(8_192))
         .keep_alive(true);
+    let gateway_tls = gateway.config().tls.clone();
     let mut shutdown = std::pin::pin!(shutdown);
     loop {
         let (stream, address) = tokio::select! {
@@ -54,13 +57,27 @@ pub async fn serve(gateway: Arc<Gateway>, listener: TcpListener, shutdown: impl 
             let gateway = Arc::clone(&gateway);
             async move { Ok::<_, std::convert::Infallible>(gateway.handle(request, Some(address.ip())).await) }
         });
-        let connection =
-            graceful.watch(builder.serve_connection(TokioIo::new(Patient::new(stream, WRITE_PATIENCE)), service));
-        tokio::spawn(async move {
-            // Errors here are the peer's: cut connections, malformed heads (answered by hyper itself).
-            let _ = connection.await;
-            drop(slot);
-        });
+        let patient = Patient::new(stream, WRITE_PATIENCE);
+        // Errors of a connection are the peer's: cut off, malformed heads (answered by hyper itself), a failed handshake.
+        match gateway_tls.clone() {
+            None => {
+                let connection = graceful.watch(builder.serve_connection(TokioIo::new(patient), service));
+                tokio::spawn(async move {
+                    let _ = connection.await;
+                    drop(slot);
+                });
+            }
+            Some(tls) => {
+                let (builder, watcher) = (builder.clone(), graceful.watcher());
+                tokio::spawn(async move {
+                    // The handshake is the peer's to finish in time; nobody else waits for it.
+                    if let Ok(Ok(stream)) = tokio::time::timeout(HANDSHAKE_PATIENCE, tls.0.accept(patient)).await {
+                        let _ = watcher.watch(builder.serve_connection(TokioIo::new(stream), service)).await;
+                    }
+                    drop(slot);
+                });
+            }
+        }
     }
     drop(listener);
     tokio::select! {

@@ -15,5 +15,8 @@ pub(crate) struct Trail {
     pub(crate) decision: Option<String>,
     pub(crate) reason: &'static str,
     pub(crate) surface: Surface,
+    pub(crate) query: Option<String>,
+    /// The origin whose pages may read the answer (CORS).
+    pub(crate) readable_by: Option<String>,
     pub(crate) remaining: Option<(u32, u32)>,
 }

@@ -1,10 +1,16 @@
 //! Who was proven. Made by `authn` alone.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use portcullis_authz::Subject;
 use portcullis_crypto::{PlainToken, TokenKind};
-use portcullis_model::{AccessKind, ApiTokenId, ScopeSet, SessionId, Surface, UserId};
+use portcullis_model::{
+    AccessKind, ApiTokenId, AppGrantId, AppId, ScopeSet, SessionId, Surface, TokenFamilyId, UserId,
+};
+
+use crate::authn::bearer::AccessToken;
+use crate::authn::client::ClientProof;
 
 /// Which credential was used, for the audit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +18,7 @@ pub(crate) enum CredentialRef {
     None,
     ApiToken(ApiTokenId),
     Session(SessionId),
+    AccessToken { client: AppId, grant: AppGrantId, family: TokenFamilyId },
     Operator,
 }
 
@@ -54,7 +61,12 @@ pub struct Caller {
     pub(crate) address: Option<IpAddr>,
     pub(crate) request_id: String,
     pub(crate) user_agent: String,
+    /// Who is written in the audit log as the one who acts, where that is not the account: an app, the operator, a job.
     pub(crate) actor: Option<String>,
+    /// What an access token said.
+    pub(crate) access_token: Option<Arc<AccessToken>>,
+    /// What a client sent in the head to prove itself; the authorization server's endpoints look at it.
+    pub(crate) client_proof: ClientProof,
 }
 
 impl Caller {
@@ -107,8 +119,35 @@ impl Caller {
     pub fn api_token(&self) -> Option<ApiTokenId> {
         match self.credential {
             CredentialRef::ApiToken(id) => Some(id),
-            CredentialRef::None | CredentialRef::Session(_) | CredentialRef::Operator => None,
+            CredentialRef::None
+            | CredentialRef::Session(_)
+            | CredentialRef::AccessToken { .. }
+            | CredentialRef::Operator => None,
         }
+    }
+
+    /// The app that acts for the account.
+    pub fn app(&self) -> Option<AppId> {
+        match self.credential {
+            CredentialRef::AccessToken { client, .. } => Some(client),
+            CredentialRef::None | CredentialRef::ApiToken(_) | CredentialRef::Session(_) | CredentialRef::Operator => {
+                None
+            }
+        }
+    }
+
+    /// What the app's credential may do; `None` for a credential without scopes.
+    pub fn scopes(&self) -> Option<ScopeSet> {
+        self.scopes
+    }
+
+    /// Whose budget of requests a request takes from: an app has one of its own for each account.
+    pub fn budget(&self) -> Option<String> {
+        let account_id = self.account_id.as_deref()?;
+        Some(match self.app() {
+            Some(app) => format!("{account_id} {app}"),
+            None => account_id.to_owned(),
+        })
     }
 
     /// The program the caller says it uses.
@@ -138,15 +177,26 @@ impl Caller {
             CredentialRef::None => None,
             CredentialRef::ApiToken(id) => Some(format!("api_token:{id}")),
             CredentialRef::Session(id) => Some(format!("session:{id}")),
+            CredentialRef::AccessToken { grant, family, .. } => Some(format!("app_grant:{grant}/{family}")),
             CredentialRef::Operator => Some("operator".to_owned()),
         }
     }
 
+    /// The account, or whoever acts without one: who may ask why something was refused, and whose a page token is.
     pub(crate) fn subject_word(&self) -> String {
-        match (&self.actor, &self.account_id) {
-            (Some(actor), _) => actor.clone(),
-            (None, Some(account_id)) => account_id.clone(),
+        match (&self.account_id, &self.actor) {
+            (Some(account_id), _) => account_id.clone(),
+            (None, Some(actor)) => actor.clone(),
             (None, None) => "anonymous".to_owned(),
+        }
+    }
+
+    /// Who acts, and for whom where that is another.
+    pub(crate) fn audit_words(&self) -> (String, Option<String>) {
+        match (&self.actor, &self.account_id) {
+            (Some(actor), account_id) => (actor.clone(), account_id.clone()),
+            (None, Some(account_id)) => (account_id.clone(), None),
+            (None, None) => ("anonymous".to_owned(), None),
         }
     }
 }

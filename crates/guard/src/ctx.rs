@@ -4,17 +4,22 @@ use std::sync::Arc;
 
 use portcullis_authz::policy::IssueFacts;
 use portcullis_authz::{Decision, Operation, Row, Visibility};
-use portcullis_crypto::Entropy;
-use portcullis_model::{AccessKind, GlobalPermission, Problem, ProjectId, ProjectPermission, Timestamp, UserId};
-use portcullis_store::{Mode, Policy, Tx};
+use portcullis_crypto::{Entropy, SealingKeys};
+use portcullis_model::{
+    AccessKind, AppId, GlobalPermission, Problem, ProjectId, ProjectPermission, Timestamp, TokenFamilyId, UserId,
+};
+use portcullis_store::{Mode, Policy, Tx, Write};
 use serde_json::Value as Json;
 
+use crate::addresses::Addresses;
+use crate::authn::bearer::AccessToken;
 use crate::caller::Caller;
 use crate::enter::{Guard, OpMode};
 use crate::explain::Record;
 use crate::locate::Located;
 use crate::reply::Reply;
 use crate::snapshot::{Entity, Snapshot};
+use crate::trouble::Trouble;
 
 /// What was located and decided upon.
 #[derive(Clone, Debug)]
@@ -134,6 +139,36 @@ impl View {
         self.guard.entropy()
     }
 
+    /// Where the roles of this deployment are reached.
+    pub fn addresses(&self) -> &Addresses {
+        self.guard.addresses()
+    }
+
+    /// The deployment's keys, to seal and to open.
+    pub fn keys(&self) -> &SealingKeys {
+        self.guard.keys()
+    }
+
+    /// A fresh random id, 32 lower-case hexadecimal digits.
+    pub fn fresh_id(&self) -> String {
+        self.guard.fresh_id()
+    }
+
+    /// What went wrong for an app lately, the newest first; as far as this node knows.
+    pub fn troubles(&self, app: AppId) -> Vec<Trouble> {
+        self.guard.troubles().of(app)
+    }
+
+    /// Notes for an app's developer what went wrong.
+    pub fn note_trouble(&self, app: AppId, trouble: Trouble) {
+        self.guard.troubles().note(app, trouble);
+    }
+
+    /// What an access token of ours says, whether it still counts or not; `None` for any other text.
+    pub fn read_access_token(&self, text: &str) -> Option<Arc<AccessToken>> {
+        self.guard.read_access_token(text)
+    }
+
     /// What a decision id holds; `None` for any text that is none of ours. Who may read it is for the handler to say.
     pub fn open_decision(&self, id: &str) -> Option<Record> {
         self.guard.open_decision(id)
@@ -158,6 +193,8 @@ pub(crate) struct AuditNotes {
     pub target: Option<String>,
     pub before: Option<Json>,
     pub after: Option<Json>,
+    /// Who acts and for whom, where the caller itself is nobody: a client at the token endpoint.
+    pub actors: Option<(String, Option<String>)>,
 }
 
 /// The context of one decided request. A handler's only way to the database.
@@ -232,7 +269,14 @@ where
 
     /// Says for the audit log what is acted upon and how it changes. No secrets.
     pub fn audit(&mut self, target: impl Into<String>, before: Option<Json>, after: Option<Json>) {
-        self.notes = AuditNotes { target: Some(target.into()), before, after };
+        self.notes.target = Some(target.into());
+        self.notes.before = before;
+        self.notes.after = after;
+    }
+
+    /// Says for the audit log which app acts, and for which account.
+    pub fn acts(&mut self, client_id: &str, account_id: Option<String>) {
+        self.notes.actors = Some((format!("app:{client_id}"), account_id));
     }
 
     /// Ends the work with a reply.
@@ -250,6 +294,14 @@ impl<O: Operation<Mode = Policy>> Ctx<O> {
         if !self.changes.contains(&entity) {
             self.changes.push(entity);
         }
+    }
+}
+
+impl<O: Operation<Mode = Write>> Ctx<O> {
+    /// Names a family of tokens that this operation found stolen or given back and marked as dead, so that it is refused everywhere
+    /// before the answer goes out. A write otherwise changes nobody's rights.
+    pub fn withdrew(&mut self, family: TokenFamilyId) {
+        self.changes.push(Entity::TokenFamily(family));
     }
 }
 

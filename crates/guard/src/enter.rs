@@ -9,12 +9,17 @@ use portcullis_authz::decide::{Decision, Outcome as Verdict, Reason, TargetSeen}
 use portcullis_authz::{Operation, Row, decide};
 use portcullis_crypto::{Entropy, Purpose, SealingKeys};
 use portcullis_model::mode::HasModeKind;
-use portcullis_model::{AccessKind, ApiTokenId, Clock, Problem, ProblemKind, ProjectPermission, Surface, Timestamp};
+use portcullis_model::{
+    AccessKind, ApiTokenId, AppGrantId, ClientSecretId, Clock, Problem, ProblemKind, ProjectPermission, Surface,
+    Timestamp,
+};
 use portcullis_store::{AuditEntry, Mode, Policy, PolicyLogEntry, Read, Store, StoreError, Tx, Write};
 
+use crate::addresses::Addresses;
 use crate::audit::{self, RefusalLog};
+use crate::authn::client::{Client, ClientProof, ClientRefusal};
 use crate::authn::password::SignIn;
-use crate::authn::{self, RequestHead};
+use crate::authn::{self, RequestHead, bearer, dpop};
 use crate::caller::{Caller, CredentialRef};
 use crate::ctx::{AuditNotes, Ctx, Done, Outcome, Target, View};
 use crate::explain;
@@ -24,6 +29,7 @@ use crate::refusal::{Refusal, RefusalKind, kind_of};
 use crate::reply::Reply;
 use crate::snapshot::{self, Entity, Snapshot};
 use crate::throttle::Throttle;
+use crate::trouble::{Trouble, Troubles};
 
 /// Attempts at a request whose transaction lost a race.
 const ATTEMPTS_MAX: u32 = 3;
@@ -42,6 +48,8 @@ pub struct Deployment {
     pub entropy: Arc<dyn Entropy>,
     /// Seals page tokens and decision ids.
     pub keys: SealingKeys,
+    /// Where the site, the authorization server and the API gateway are reached.
+    pub addresses: Addresses,
 }
 
 struct Inner {
@@ -49,7 +57,10 @@ struct Inner {
     snapshot: RwLock<Snapshot>,
     throttle: Throttle,
     refusals: RefusalLog,
-    last_used: Mutex<HashMap<ApiTokenId, i64>>,
+    last_used: Mutex<HashMap<Used, i64>>,
+    bearer: bearer::Remembered,
+    proofs: dpop::UsedProofs,
+    troubles: Troubles,
     decisions: Mutex<HashMap<DecisionLabels, u64>>,
     hashing: Arc<tokio::sync::Semaphore>,
     hashing_queue: Arc<tokio::sync::Semaphore>,
@@ -60,6 +71,17 @@ struct Inner {
 pub(crate) struct HashingPermit {
     _place: tokio::sync::OwnedSemaphorePermit,
     _turn: tokio::sync::OwnedSemaphorePermit,
+}
+
+/// A credential whose last use is written down by a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Used {
+    /// An API token.
+    ApiToken(ApiTokenId),
+    /// What an account lets an app do.
+    AppGrant(AppGrantId),
+    /// A secret of an OAuth 2.0 client.
+    ClientSecret(ClientSecretId),
 }
 
 /// Labels of `portcullis_decisions_total`: operation, access kind, outcome, reason.
@@ -116,12 +138,16 @@ impl OpMode for Write {
         guard.0.deployment.store.write().await
     }
     async fn settle(
-        _: &Guard,
+        guard: &Guard,
         tx: Tx<Write>,
         entry: impl FnOnce() -> AuditEntry + Send,
-        _: Vec<Entity>,
+        withdrawn: Vec<Entity>,
     ) -> Result<(), StoreError> {
-        tx.commit(&entry()).await
+        tx.commit(&entry()).await?;
+        if !withdrawn.is_empty() {
+            guard.withdraw(withdrawn).await;
+        }
+        Ok(())
     }
 }
 
@@ -135,7 +161,7 @@ impl OpMode for Policy {
         entry: impl FnOnce() -> AuditEntry + Send,
         changes: Vec<Entity>,
     ) -> Result<(), StoreError> {
-        let loaded = snapshot::load(&mut tx, &changes).await?;
+        let loaded = snapshot::load(&mut tx, &guard.0.deployment.keys, &changes).await?;
         let log: Vec<PolicyLogEntry> =
             changes.iter().map(|entity| PolicyLogEntry { kind: entity.kind(), id: entity.id() }).collect();
         let publish = |revision: i64| {
@@ -183,7 +209,7 @@ impl Guard {
         let mut tx = deployment.store.read().await?;
         let mut snapshot = Snapshot::default();
         let revision = tx.revision();
-        snapshot.apply(snapshot::load(&mut tx, &[Entity::Everything]).await?, revision);
+        snapshot.apply(snapshot::load(&mut tx, &deployment.keys, &[Entity::Everything]).await?, revision);
         tx.finish().await?;
         Ok(Self(Arc::new(Inner {
             deployment,
@@ -191,6 +217,9 @@ impl Guard {
             throttle: Throttle::default(),
             refusals: RefusalLog::default(),
             last_used: Mutex::new(HashMap::new()),
+            bearer: bearer::Remembered::default(),
+            proofs: dpop::UsedProofs::default(),
+            troubles: Troubles::default(),
             decisions: Mutex::new(HashMap::new()),
             hashing: Arc::new(tokio::sync::Semaphore::new(authn::password::HASHES_AT_ONCE_MAX)),
             hashing_queue: Arc::new(tokio::sync::Semaphore::new(
@@ -207,6 +236,54 @@ impl Guard {
 
     pub(crate) fn entropy(&self) -> &dyn Entropy {
         self.0.deployment.entropy.as_ref()
+    }
+
+    /// Where the roles of this deployment are reached.
+    pub fn addresses(&self) -> &Addresses {
+        &self.0.deployment.addresses
+    }
+
+    pub(crate) fn keys(&self) -> &SealingKeys {
+        &self.0.deployment.keys
+    }
+
+    pub(crate) fn remember_proof(&self, proven: &dpop::Proven, now: Timestamp) -> bool {
+        self.0.proofs.remember(proven, now)
+    }
+
+    pub(crate) fn troubles(&self) -> &Troubles {
+        &self.0.troubles
+    }
+
+    pub(crate) fn note_used(&self, used: Used) {
+        if let Ok(mut last_used) = self.0.last_used.lock() {
+            last_used.insert(used, self.now().0);
+        }
+    }
+
+    /// Makes a revocation that an operation in mode `Write` led to (a refresh token or a code that came twice) take effect: the rows
+    /// are committed, and no answer goes out before every further decision sees it.
+    async fn withdraw(&self, withdrawn: Vec<Entity>) {
+        let result = async {
+            let mut job = self.begin_job::<Policy>("withdraw").await?;
+            withdrawn.into_iter().for_each(|entity| job.changed(entity));
+            job.commit().await
+        };
+        if let Err(error) = result.await {
+            tracing::error!(%error, "a revocation could not be announced; this node reads everything again");
+            self.doubt();
+        }
+    }
+
+    /// Whether a page of this origin may read what the authorization server answers: a public client has a redirect there.
+    pub fn is_origin_of_public_client(&self, origin: &str) -> bool {
+        self.with_snapshot(|snapshot| {
+            snapshot.oauth().clients().filter(|client| client.kind == crate::oauth::ClientKind::Public).any(|client| {
+                client.redirect_uris.iter().any(|uri| {
+                    uri.strip_prefix(origin).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']))
+                })
+            })
+        })
     }
 
     pub(crate) fn with_snapshot<R>(&self, look: impl FnOnce(&Snapshot) -> R) -> R {
@@ -275,42 +352,78 @@ impl Guard {
     pub async fn authenticate(&self, row: &'static Row, head: &RequestHead<'_>) -> Result<Caller, Stop> {
         // Another node may have issued the credential. What this node knows of it is checked again, at the head's revision, when
         // the operation's transaction is open.
-        if !self.0.deployment.store.is_embedded() && !self.with_snapshot(|snapshot| authn::is_known(snapshot, head)) {
+        let mut presented = self.read_bearer(head);
+        if !self.0.deployment.store.is_embedded()
+            && !self.with_snapshot(|snapshot| authn::is_known(snapshot, head, presented.as_ref()))
+        {
             let mut tx = self.0.deployment.store.read().await?;
             self.catch_up(&mut tx).await?;
             tx.finish().await?;
+            presented = self.read_bearer(head);
         }
         let now = self.now();
-        match self.with_snapshot(|snapshot| authn::authenticate(snapshot, &self.0.throttle, row, head, now)) {
+        if head.surface == Surface::Authorization {
+            // Clients prove themselves there, in the head or in the body; the endpoint asks for it once the body is read.
+            let url = format!("{}{}", self.addresses().issuer, head.path);
+            return Ok(Caller { client_proof: ClientProof::of(head, url), ..authn::nobody(head) });
+        }
+        let proof = self.read_proof(head, now);
+        let proven = self.with_snapshot(|snapshot| {
+            authn::authenticate(snapshot, &self.0.throttle, row, head, presented.as_ref(), proof, now)
+        });
+        match proven {
             Ok(caller) => {
-                if let CredentialRef::ApiToken(id) = caller.credential
-                    && let Ok(mut last_used) = self.0.last_used.lock()
-                {
-                    last_used.insert(id, now.0);
+                match caller.credential {
+                    CredentialRef::ApiToken(id) => self.note_used(Used::ApiToken(id)),
+                    CredentialRef::AccessToken { grant, .. } => self.note_used(Used::AppGrant(grant)),
+                    CredentialRef::None | CredentialRef::Session(_) | CredentialRef::Operator => {}
                 }
                 Ok(caller)
             }
             Err(not_proven) => {
-                let nobody = Caller {
-                    access: AccessKind::Anonymous,
-                    surface: head.surface,
-                    user: None,
-                    account_id: None,
-                    credential: CredentialRef::None,
-                    scopes: None,
-                    session: None,
-                    failed_login: not_proven.failed_login,
-                    address: head.address,
-                    request_id: head.request_id.to_owned(),
-                    user_agent: String::new(),
-                    actor: None,
-                };
+                let nobody = Caller { failed_login: not_proven.failed_login, ..authn::nobody(head) };
                 let decision = Decision {
                     outcome: Verdict::Deny { reason: not_proven.reason, target: TargetSeen::Yes },
                     trace: Vec::new(),
                 };
                 Err(self.refuse(row, &nobody, None, &decision, Some(not_proven.kind)))
             }
+        }
+    }
+
+    pub(crate) fn read_access_token(&self, text: &str) -> Option<Arc<bearer::AccessToken>> {
+        let look = |with: &mut dyn FnMut(&Snapshot)| self.with_snapshot(with);
+        match self.0.bearer.read(text, look, self.addresses(), self.now()) {
+            bearer::Presented::Token(token) => Some(token),
+            bearer::Presented::OtherJwt | bearer::Presented::Opaque => None,
+        }
+    }
+
+    /// The view of a job of ours.
+    pub fn system_view(&self, name: &str) -> View {
+        View { guard: self.clone(), caller: Arc::new(self.system(name)) }
+    }
+
+    /// What stands after `Bearer ` or `DPoP `, looked at where such a token can be used or has to be told apart.
+    fn read_bearer(&self, head: &RequestHead<'_>) -> Option<bearer::Presented> {
+        let text = head.authorization?;
+        let token = text.strip_prefix("Bearer ").or_else(|| text.strip_prefix("DPoP "))?;
+        if !matches!(head.surface, Surface::Gateway | Surface::Site) {
+            return None;
+        }
+        let look = |with: &mut dyn FnMut(&Snapshot)| self.with_snapshot(with);
+        Some(self.0.bearer.read(token, look, self.addresses(), self.now()))
+    }
+
+    /// The DPoP proof of a request at the gateway.
+    fn read_proof(&self, head: &RequestHead<'_>, now: Timestamp) -> authn::Proof {
+        let (Some(text), Surface::Gateway) = (head.dpop, head.surface) else { return authn::Proof::None };
+        let token = head.authorization.and_then(|text| text.strip_prefix("DPoP "));
+        let Some(token) = token else { return authn::Proof::None };
+        let url = format!("{}{}", self.addresses().api, head.path);
+        match dpop::verify(text, head.method, &url, Some(token), now) {
+            Ok(proven) if self.remember_proof(&proven, now) => authn::Proof::Of(proven.thumbprint),
+            Ok(_) | Err(_) => authn::Proof::Bad,
         }
     }
 
@@ -382,6 +495,8 @@ impl Guard {
             request_id: self.fresh_id(),
             user_agent: String::new(),
             actor: Some(actor),
+            access_token: None,
+            client_proof: ClientProof::default(),
         }
     }
 
@@ -392,7 +507,7 @@ impl Guard {
                 return Ok(());
             }
             let entities = if at < 0 { vec![Entity::Everything] } else { snapshot::changes_since(tx, at).await? };
-            let loaded = snapshot::load(tx, &entities).await?;
+            let loaded = snapshot::load(tx, &self.0.deployment.keys, &entities).await?;
             let mut snapshot = self.0.snapshot.write().unwrap_or_else(PoisonError::into_inner);
             if snapshot.policy.revision() == at {
                 snapshot.apply(loaded, tx.revision());
@@ -521,12 +636,13 @@ impl Guard {
         let kind = kind.unwrap_or_else(|| kind_of(reason, target, row));
         self.count(row, caller, "deny", reason.word());
         let record = explain::Record::new(row, caller, located, decision, reason, target, self.now(), self.revision());
+        let (subject, on_behalf_of) = caller.audit_words();
         let entry = AuditEntry {
             id: self.fresh_id(),
             at_ms: self.now().0,
             request_id: caller.request_id.clone(),
-            subject: caller.subject_word(),
-            on_behalf_of: None,
+            subject,
+            on_behalf_of,
             credential_id: caller.credential_word(),
             access_kind: caller.access.word().to_owned(),
             operation: row.id.to_owned(),
@@ -542,11 +658,25 @@ impl Guard {
         self.0.refusals.push(entry);
         let missing_scopes =
             if reason == Reason::Scope { explain::missing_scopes(row, caller.scopes) } else { Vec::new() };
+        let sealed = record.seal(&self.0.deployment.keys, self.entropy());
+        if let Some(app) = caller.app() {
+            let missing = missing_scopes.join(" ");
+            let trouble = Trouble {
+                at_ms: self.now().0,
+                operation: row.id,
+                account_id: caller.account_id.clone(),
+                reason: reason.word(),
+                // What is hidden from the account is hidden from the app's developer.
+                details: if kind == RefusalKind::Scope { missing } else { String::new() },
+                decision: sealed.clone(),
+            };
+            self.0.troubles.note(app, trouble);
+        }
         Stop::Refused(Box::new(Refusal {
             kind,
             row,
             reason: Some(reason),
-            decision: record.seal(&self.0.deployment.keys, self.entropy()),
+            decision: sealed,
             target_name: located.map(|located| located.name.clone()).unwrap_or_default(),
             authenticated: caller.user.is_some(),
             issue_seen: located.and_then(|located| located.issue.known()).is_some_and(|issue| {
@@ -571,6 +701,30 @@ impl Guard {
             request_id: caller.request_id.clone(),
             subject: caller.subject_word(),
             credential_id: caller.credential_word(),
+            access_kind: caller.access.word().to_owned(),
+            operation: row.id.to_owned(),
+            outcome: "failed".to_owned(),
+            reason: Some(reason.to_owned()),
+            revision: self.revision(),
+            remote_address: caller.address.map(|address| address.to_string()),
+            ..AuditEntry::default()
+        });
+    }
+
+    /// A client that was not proven is written down like a refusal.
+    fn note_failed_client(&self, row: &'static Row, caller: &Caller, refusal: &ClientRefusal) {
+        let reason = match refusal {
+            ClientRefusal::Malformed(_) => "malformed",
+            ClientRefusal::NotProven { .. } => "wrong_client_credential",
+            ClientRefusal::Throttled(_) => "too_many_failures",
+            ClientRefusal::BadProof(_) => "wrong_proof",
+        };
+        self.count(row, caller, "deny", Reason::NotAuthenticated.word());
+        self.0.refusals.push(AuditEntry {
+            id: self.fresh_id(),
+            at_ms: self.now().0,
+            request_id: caller.request_id.clone(),
+            subject: caller.subject_word(),
             access_kind: caller.access.word().to_owned(),
             operation: row.id.to_owned(),
             outcome: "failed".to_owned(),
@@ -656,12 +810,13 @@ impl Guard {
             let Settled { tx, view, target, decision, notes, changes, reply } = settled;
             let entry = || {
                 let caller = &view.caller;
+                let (subject, on_behalf_of) = notes.actors.unwrap_or_else(|| caller.audit_words());
                 AuditEntry {
                     id: self.fresh_id(),
                     at_ms: self.now().0,
                     request_id: caller.request_id.clone(),
-                    subject: caller.subject_word(),
-                    on_behalf_of: None,
+                    subject,
+                    on_behalf_of,
                     credential_id: caller.credential_word(),
                     access_kind: caller.access.word().to_owned(),
                     operation: row.id.to_owned(),
@@ -692,8 +847,8 @@ impl Guard {
         Ok(entries.len())
     }
 
-    /// Takes the moments at which API tokens were last used since the last call.
-    pub fn take_last_used(&self) -> Vec<(ApiTokenId, i64)> {
+    /// Takes the moments at which credentials were last used since the last call.
+    pub fn take_last_used(&self) -> Vec<(Used, i64)> {
         self.0.last_used.lock().map(|mut used| used.drain().collect()).unwrap_or_default()
     }
 }
@@ -811,6 +966,54 @@ impl Handlers {
                         return Err(Problem::from(StoreError::Conflict));
                     }
                     work(cx, input, sign_in).await
+                };
+                guard.run(caller, input, again).await
+            })
+        });
+        self.0.insert(O::ROW.number, handler);
+    }
+
+    /// Adds the handler of an endpoint that OAuth 2.0 clients call: the client is proven before the transaction opens, and one that
+    /// is not opens none. `refused` makes its answer.
+    pub fn on_client<O, F, Fut>(
+        &mut self,
+        work: F,
+        refused: fn(&View, &Input, &ClientRefusal) -> Result<Reply, Problem>,
+    ) where
+        O: Operation,
+        O::Mode: OpMode,
+        F: Fn(Ctx<O>, Input, Client) -> Fut + Copy + Send + Sync + 'static,
+        Fut: Future<Output = Outcome<O>> + Send + 'static,
+    {
+        let handler: Handler = Arc::new(move |guard, caller, input| {
+            Box::pin(async move {
+                if !guard.0.deployment.store.is_embedded() {
+                    // Another node may have made the client or its secret.
+                    let mut tx = guard.0.deployment.store.read().await?;
+                    guard.catch_up(&mut tx).await?;
+                    tx.finish().await?;
+                }
+                let client = match guard.verify_client(&caller, &input) {
+                    Ok(client) => client,
+                    Err(refusal) => {
+                        guard.note_failed_client(O::ROW, &caller, &refusal);
+                        let view = View { guard, caller: Arc::new(caller) };
+                        return refused(&view, &input, &refusal).map_err(Stop::Problem);
+                    }
+                };
+                if let Some(secret) = client.secret {
+                    guard.note_used(Used::ClientSecret(secret));
+                }
+                let again = move |cx: Ctx<O>, input: Input| {
+                    let mut client = client.clone();
+                    async move {
+                        let now = cx.now();
+                        if !cx.view.with(|snapshot| authn::client::still_good(snapshot, &mut client, now)) {
+                            let reply = refused(&cx.view, &input, &ClientRefusal::NotProven { by_header: false })?;
+                            return cx.done(reply);
+                        }
+                        work(cx, input, client).await
+                    }
                 };
                 guard.run(caller, input, again).await
             })

@@ -178,6 +178,19 @@ impl Input {
         }
     }
 
+    /// The fields of a posted form.
+    pub fn fields(&self) -> &[(String, String)] {
+        match &self.parts.body {
+            Body::Form(fields) => fields,
+            Body::Empty | Body::Json(_) | Body::Multipart(_) => &[],
+        }
+    }
+
+    /// The parameters of the query.
+    pub fn query_pairs(&self) -> &[(String, String)] {
+        &self.parts.query
+    }
+
     /// Which version of the API was called.
     pub fn version(&self) -> ApiVersion {
         self.parts.version

@@ -60,6 +60,7 @@
 //! ```
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
+mod addresses;
 mod audit;
 pub mod authn;
 mod caller;
@@ -69,17 +70,21 @@ mod enter;
 pub mod explain;
 mod input;
 mod locate;
+pub mod oauth;
 mod refusal;
 mod reply;
 mod snapshot;
 mod throttle;
+mod trouble;
 
+pub use addresses::Addresses;
 pub use authn::RequestHead;
+pub use authn::client::{Client, ClientAuth, ClientRefusal};
 pub use authn::password::SignIn;
 pub use caller::{Caller, SessionRef};
 pub use clock::{EmulatedClock, SystemClock};
 pub use ctx::{AnyMode, Ctx, Done, Outcome, Target, View};
-pub use enter::{DecisionLabels, Deployment, Guard, Handler, Handlers, Job, OpMode, Stop};
+pub use enter::{DecisionLabels, Deployment, Guard, Handler, Handlers, Job, OpMode, Stop, Used};
 pub use input::{ApiVersion, Body, Input, Part};
 pub use portcullis_store::{
     AuditEntry, FromValue, Mode, Policy, Read, Row, Sql, SqlBuilder, StoreError, Tx, Value, Write, Writes,
@@ -87,3 +92,4 @@ pub use portcullis_store::{
 pub use refusal::{Refusal, RefusalKind};
 pub use reply::{Reply, ReplyBody};
 pub use snapshot::{Entity, PersonInfo, SessionFacts, Settings, Snapshot, TokenFacts};
+pub use trouble::Trouble;

@@ -10,12 +10,14 @@ use portcullis_authz::Policy;
 use portcullis_authz::policy::{
     AccountKind, Actor, GroupFacts, Holder, HolderFacts, LevelFacts, ProjectFacts, SchemeFacts, UserFacts,
 };
-use portcullis_crypto::TokenHash;
+use portcullis_crypto::{SealingKeys, TokenHash};
 use portcullis_model::{
-    ApiTokenId, FieldId, GlobalPermission, GlobalPermissionSet, GrantId, GroupId, LevelId, ProjectId,
-    ProjectPermission, RoleId, SchemeId, ScopeSet, SecuritySchemeId, SessionId, UserId,
+    ApiTokenId, AppGrantId, AppId, FieldId, GlobalPermission, GlobalPermissionSet, GrantId, GroupId, LevelId,
+    ProjectId, ProjectPermission, RoleId, SchemeId, ScopeSet, SecuritySchemeId, SessionId, TokenFamilyId, UserId,
 };
 use portcullis_store::{Mode, Row, Sql, StoreError, Tx};
+
+use crate::oauth::{self, OauthSnapshot};
 
 /// What an operation can change about the policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -36,6 +38,14 @@ pub enum Entity {
     ApiToken(ApiTokenId),
     /// A browser session.
     Session(SessionId),
+    /// An OAuth 2.0 client with its secrets.
+    OauthClient(AppId),
+    /// What an account lets an OAuth 2.0 app do.
+    AppGrant(AppGrantId),
+    /// A family of tokens that died.
+    TokenFamily(TokenFamilyId),
+    /// The keys that sign access tokens.
+    SigningKeys,
     /// The site's settings.
     Settings,
     /// Anything; reads everything again.
@@ -53,6 +63,10 @@ impl Entity {
             Entity::Project(_) => "project",
             Entity::ApiToken(_) => "api_token",
             Entity::Session(_) => "session",
+            Entity::OauthClient(_) => "oauth_client",
+            Entity::AppGrant(_) => "app_grant",
+            Entity::TokenFamily(_) => "token_family",
+            Entity::SigningKeys => "signing_keys",
             Entity::Settings => "settings",
             Entity::Everything => "everything",
         }
@@ -67,7 +81,10 @@ impl Entity {
             Entity::Project(id) => id.to_string(),
             Entity::ApiToken(id) => id.to_string(),
             Entity::Session(id) => id.to_string(),
-            Entity::GlobalGrants | Entity::Settings | Entity::Everything => String::new(),
+            Entity::OauthClient(id) => id.to_string(),
+            Entity::AppGrant(id) => id.to_string(),
+            Entity::TokenFamily(id) => id.to_string(),
+            Entity::GlobalGrants | Entity::SigningKeys | Entity::Settings | Entity::Everything => String::new(),
         }
     }
 
@@ -83,6 +100,10 @@ impl Entity {
             ("project", Some(id)) => Entity::Project(ProjectId(id)),
             ("api_token", Some(id)) => Entity::ApiToken(ApiTokenId(id)),
             ("session", Some(id)) => Entity::Session(SessionId(id)),
+            ("oauth_client", Some(id)) => Entity::OauthClient(AppId(id)),
+            ("app_grant", Some(id)) => Entity::AppGrant(AppGrantId(id)),
+            ("token_family", Some(id)) => Entity::TokenFamily(TokenFamilyId(id)),
+            ("signing_keys", _) => Entity::SigningKeys,
             ("settings", _) => Entity::Settings,
             _ => Entity::Everything,
         }
@@ -98,6 +119,8 @@ pub struct PersonInfo {
     pub email_folded: Option<String>,
     /// The name people see.
     pub display_name: String,
+    /// What apps were issued before this moment counts no more.
+    pub apps_since_ms: i64,
 }
 
 /// An API token as authentication sees it.
@@ -141,6 +164,10 @@ pub struct Settings {
     pub api_tokens_allowed: bool,
     /// Longest life of an API token, in days; older ones are refused too.
     pub api_token_days_max: i64,
+    /// Whether people may let apps in that no administrator installed.
+    pub user_apps_allowed: bool,
+    /// Whether apps may register themselves (RFC 7591).
+    pub app_registration_open: bool,
 }
 
 impl Default for Settings {
@@ -151,6 +178,8 @@ impl Default for Settings {
             failed_basic_is_anonymous: true,
             api_tokens_allowed: true,
             api_token_days_max: 365,
+            user_apps_allowed: true,
+            app_registration_open: false,
         }
     }
 }
@@ -173,6 +202,7 @@ pub struct Snapshot {
     levels_of_scheme: HashMap<SecuritySchemeId, Vec<LevelId>>,
     group_names: HashMap<GroupId, (String, String)>,
     names_fields: bool,
+    oauth: OauthSnapshot,
     /// Settings of the site.
     pub settings: Settings,
 }
@@ -209,6 +239,11 @@ impl Snapshot {
 
     pub(crate) fn session_by_id(&self, id: SessionId) -> Option<SessionFacts> {
         self.session(self.session_hashes.get(&id)?)
+    }
+
+    /// OAuth 2.0 clients, grants, dead families and signing keys.
+    pub fn oauth(&self) -> &OauthSnapshot {
+        &self.oauth
     }
 
     /// The project with this key, now or formerly; exact spelling.
@@ -318,6 +353,7 @@ impl Snapshot {
                     self.sessions.insert(hash, facts);
                 }
             }
+            Loaded::Oauth(change) => self.oauth.apply(change),
             Loaded::Settings(settings) => self.settings = settings,
         }
     }
@@ -339,13 +375,18 @@ pub(crate) enum Loaded {
     Project(ProjectId, Option<(ProjectFacts, Vec<String>)>),
     ApiToken(ApiTokenId, Option<(TokenHash, TokenFacts)>),
     Session(SessionId, Option<(TokenHash, SessionFacts)>),
+    Oauth(oauth::Change),
     Settings(Settings),
 }
 
 /// Reads the entities again.
-pub(crate) async fn load<M: Mode>(tx: &mut Tx<M>, entities: &[Entity]) -> Result<Vec<Loaded>, StoreError> {
+pub(crate) async fn load<M: Mode>(
+    tx: &mut Tx<M>,
+    keys: &SealingKeys,
+    entities: &[Entity],
+) -> Result<Vec<Loaded>, StoreError> {
     if entities.contains(&Entity::Everything) {
-        return load_everything(tx).await;
+        return load_everything(tx, keys).await;
     }
     let mut out = Vec::with_capacity(entities.len());
     let applications = applications(tx).await?;
@@ -359,6 +400,10 @@ pub(crate) async fn load<M: Mode>(tx: &mut Tx<M>, entities: &[Entity]) -> Result
             Entity::Project(id) => out.extend(projects(tx, Some(id)).await?),
             Entity::ApiToken(id) => out.extend(api_tokens(tx, Some(id)).await?),
             Entity::Session(id) => out.extend(sessions(tx, Some(id)).await?),
+            Entity::OauthClient(id) => out.extend(oauth::clients(tx, Some(id)).await?.into_iter().map(Loaded::Oauth)),
+            Entity::AppGrant(id) => out.extend(oauth::grants(tx, Some(id)).await?.into_iter().map(Loaded::Oauth)),
+            Entity::TokenFamily(id) => out.extend(oauth::families(tx, Some(id)).await?.into_iter().map(Loaded::Oauth)),
+            Entity::SigningKeys => out.push(Loaded::Oauth(oauth::signing_keys(tx, keys).await?)),
             Entity::Settings => out.push(settings(tx).await?),
             Entity::Everything => {}
         }
@@ -379,7 +424,7 @@ pub(crate) async fn changes_since<M: Mode>(tx: &mut Tx<M>, revision: i64) -> Res
     Ok(out)
 }
 
-async fn load_everything<M: Mode>(tx: &mut Tx<M>) -> Result<Vec<Loaded>, StoreError> {
+async fn load_everything<M: Mode>(tx: &mut Tx<M>, keys: &SealingKeys) -> Result<Vec<Loaded>, StoreError> {
     let applications = applications(tx).await?;
     let mut out = vec![Loaded::Fresh, Loaded::Applications(applications.clone())];
     // Groups before accounts, so that each account is compiled once.
@@ -391,6 +436,10 @@ async fn load_everything<M: Mode>(tx: &mut Tx<M>) -> Result<Vec<Loaded>, StoreEr
     out.extend(projects(tx, None).await?);
     out.extend(api_tokens(tx, None).await?);
     out.extend(sessions(tx, None).await?);
+    out.extend(oauth::clients(tx, None).await?.into_iter().map(Loaded::Oauth));
+    out.extend(oauth::grants(tx, None).await?.into_iter().map(Loaded::Oauth));
+    out.extend(oauth::families(tx, None).await?.into_iter().map(Loaded::Oauth));
+    out.push(Loaded::Oauth(oauth::signing_keys(tx, keys).await?));
     out.push(settings(tx).await?);
     Ok(out)
 }
@@ -407,7 +456,7 @@ async fn applications<M: Mode>(tx: &mut Tx<M>) -> Result<Vec<(String, u8)>, Stor
 }
 
 /// `all` when no id is given, else `one` with the id bound.
-fn one_or_all(id: Option<i64>, one: &'static str, all: &'static str) -> (Sql, Vec<portcullis_store::Value>) {
+pub(crate) fn one_or_all(id: Option<i64>, one: &'static str, all: &'static str) -> (Sql, Vec<portcullis_store::Value>) {
     match id {
         Some(id) => (one.into(), vec![id.into()]),
         None => (all.into(), Vec::new()),
@@ -426,8 +475,8 @@ async fn users<M: Mode>(tx: &mut Tx<M>, only: Option<UserId>) -> Result<Vec<Load
     }
     let (sql, params) = one_or_all(
         only.map(|id| id.0),
-        "SELECT id, account_id, kind, email_folded, display_name, active FROM account_user WHERE id = $1",
-        "SELECT id, account_id, kind, email_folded, display_name, active FROM account_user",
+        "SELECT id, account_id, kind, email_folded, display_name, active, apps_since_ms FROM account_user WHERE id = $1",
+        "SELECT id, account_id, kind, email_folded, display_name, active, apps_since_ms FROM account_user",
     );
     let rows = tx.query(sql, &params).await?;
     if let (Some(id), true) = (only, rows.is_empty()) {
@@ -447,6 +496,7 @@ async fn users<M: Mode>(tx: &mut Tx<M>, only: Option<UserId>) -> Result<Vec<Load
             account_id: row.get("account_id")?,
             email_folded: row.get("email_folded")?,
             display_name: row.get("display_name")?,
+            apps_since_ms: row.get("apps_since_ms")?,
         };
         out.push(Loaded::User(id, Some((facts, person))));
     }
@@ -660,7 +710,7 @@ async fn projects<M: Mode>(tx: &mut Tx<M>, only: Option<ProjectId>) -> Result<Ve
     Ok(out)
 }
 
-fn hash_of(row: &Row) -> Result<Option<TokenHash>, StoreError> {
+pub(crate) fn hash_of(row: &Row) -> Result<Option<TokenHash>, StoreError> {
     let bytes: Vec<u8> = row.get("hash")?;
     Ok(<[u8; 32]>::try_from(bytes).ok().map(TokenHash::from_bytes))
 }
@@ -679,7 +729,7 @@ async fn api_tokens<M: Mode>(tx: &mut Tx<M>, only: Option<ApiTokenId>) -> Result
     for row in rows {
         let id = ApiTokenId(row.get("id")?);
         let Some(hash) = hash_of(&row)? else { continue };
-        let scopes = row.get::<Option<String>>("scopes")?.map(|names| scope_set(&names));
+        let scopes = row.get::<Option<String>>("scopes")?.map(|names| ScopeSet::of_names(&names));
         let facts = TokenFacts {
             id,
             user: UserId(row.get("user_id")?),
@@ -690,15 +740,6 @@ async fn api_tokens<M: Mode>(tx: &mut Tx<M>, only: Option<ApiTokenId>) -> Result
         out.push(Loaded::ApiToken(id, Some((hash, facts))));
     }
     Ok(out)
-}
-
-/// Scopes as stored: names separated by spaces. An unknown name grants nothing.
-fn scope_set(names: &str) -> ScopeSet {
-    let mut set = ScopeSet::EMPTY;
-    for name in names.split(' ') {
-        set.insert(name);
-    }
-    set
 }
 
 async fn sessions<M: Mode>(tx: &mut Tx<M>, only: Option<SessionId>) -> Result<Vec<Loaded>, StoreError> {
@@ -732,6 +773,8 @@ async fn settings<M: Mode>(tx: &mut Tx<M>) -> Result<Loaded, StoreError> {
             "site.cloud_id" => settings.cloud_id = value.as_str().unwrap_or_default().to_owned(),
             "basic.failed_is_anonymous" => settings.failed_basic_is_anonymous = value.as_bool() == Some(true),
             "api_tokens.allowed" => settings.api_tokens_allowed = value.as_bool() == Some(true),
+            "apps.user_installed" => settings.user_apps_allowed = value.as_bool() == Some(true),
+            "apps.registration_open" => settings.app_registration_open = value.as_bool() == Some(true),
             "api_tokens.days_max" => settings.api_token_days_max = value.as_i64().unwrap_or(0),
             _ => {}
         }

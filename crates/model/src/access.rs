@@ -54,6 +54,8 @@ pub enum Surface {
     Site,
     /// The API gateway: `/ex/jira/{cloudId}/...`.
     Gateway,
+    /// The authorization server: `/oauth/...`, `/.well-known/...`.
+    Authorization,
     /// Server-rendered pages.
     Console,
     /// Our management API: `/api/portcullis/v1/...`.

@@ -44,10 +44,16 @@ ids! {
     LevelId;
     /// A custom field, the number in `customfield_10010`.
     FieldId;
-    /// An installed app.
+    /// An app: an OAuth 2.0 client, a Connect app or a Forge app.
     AppId;
     /// A row of `account_api_token`.
     ApiTokenId;
     /// A row of `account_session`.
     SessionId;
+    /// What an account lets an OAuth 2.0 app do: a row of `app_oauth_grant`.
+    AppGrantId;
+    /// The tokens that come of one authorization, each made from the one before: a row of `app_oauth_family`.
+    TokenFamilyId;
+    /// A secret of an OAuth 2.0 client.
+    ClientSecretId;
 }

@@ -54,6 +54,33 @@ impl ScopeSet {
         true
     }
 
+    /// The scopes that are in both.
+    pub fn intersection(&self, other: &Self) -> Self {
+        let mut words = [0; WORDS];
+        for (out, (mine, theirs)) in words.iter_mut().zip(self.0.iter().zip(other.0.iter())) {
+            *out = mine & theirs;
+        }
+        Self(words)
+    }
+
+    /// The scopes that are in either.
+    pub fn union(&self, other: &Self) -> Self {
+        let mut words = [0; WORDS];
+        for (out, (mine, theirs)) in words.iter_mut().zip(self.0.iter().zip(other.0.iter())) {
+            *out = mine | theirs;
+        }
+        Self(words)
+    }
+
+    /// A set of the names that the table knows; an unknown name adds nothing.
+    pub fn of_names(names: &str) -> Self {
+        let mut set = Self::EMPTY;
+        for name in names.split(' ') {
+            set.insert(name);
+        }
+        set
+    }
+
     /// The scopes of `needed` that are not here.
     pub fn missing(&self, needed: &Self) -> Self {
         let mut words = [0; WORDS];

@@ -5,6 +5,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
+use portcullis_gateway::Hosts;
+use portcullis_guard::Addresses;
 use portcullis_store::StoreConfig;
 use serde::Deserialize;
 
@@ -20,11 +22,33 @@ struct File {
     key_file: PathBuf,
     database: Database,
     #[serde(default)]
+    hosts: Option<HostNames>,
+    #[serde(default)]
+    tls: Option<TlsFiles>,
+    #[serde(default)]
     limits: Limits,
     #[serde(default)]
     danger: Danger,
     #[serde(default)]
     log: Log,
+}
+
+/// Host names of the roles besides the site's, which `base_url` names; a role without one is on the site's.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct HostNames {
+    /// The authorization server, such as `auth.atlassian.com`.
+    auth: Option<String>,
+    /// The API gateway, such as `api.atlassian.com`.
+    api: Option<String>,
+}
+
+/// Files of the listener's certificate, both PEM.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TlsFiles {
+    certificate_file: PathBuf,
+    key_file: PathBuf,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -85,6 +109,9 @@ pub(crate) enum Log {
 pub(crate) struct Config {
     pub listen: SocketAddr,
     pub base_url: String,
+    pub addresses: Addresses,
+    pub hosts: Option<Hosts>,
+    pub tls_files: Option<(PathBuf, PathBuf)>,
     pub key_file: PathBuf,
     pub store: StoreConfig,
     pub limits: Limits,
@@ -127,8 +154,12 @@ impl Config {
         {
             bail!("[limits] must be larger than 0");
         }
+        let (addresses, hosts) = roles(&base_url, file.hosts.unwrap_or_default())?;
         Ok(Self {
             listen: file.listen,
+            addresses,
+            hosts,
+            tls_files: file.tls.map(|tls| (folder.join(tls.certificate_file), folder.join(tls.key_file))),
             base_url,
             key_file: folder.join(file.key_file),
             store,
@@ -137,6 +168,30 @@ impl Config {
             log: file.log,
         })
     }
+}
+
+/// Addresses and host names of the roles.
+fn roles(base_url: &str, names: HostNames) -> anyhow::Result<(Addresses, Option<Hosts>)> {
+    if names.auth.is_none() && names.api.is_none() {
+        return Ok((Addresses::one(base_url), None));
+    }
+    let (scheme, authority) = base_url.split_once("://").context("`base_url` has no scheme")?;
+    let (site, port) = match authority.rsplit_once(':') {
+        Some((host, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => (host, format!(":{port}")),
+        _ => (authority, String::new()),
+    };
+    let name = |name: Option<String>| -> anyhow::Result<String> {
+        let name = name.unwrap_or_else(|| site.to_owned()).to_ascii_lowercase();
+        let allowed = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-');
+        if name.is_empty() || !name.bytes().all(allowed) {
+            bail!("[hosts] holds host names alone, like auth.example.org, without a scheme or a port");
+        }
+        Ok(name)
+    };
+    let hosts = Hosts { site: site.to_ascii_lowercase(), auth: name(names.auth)?, api: name(names.api)? };
+    let address = |host: &str| format!("{scheme}://{host}{port}");
+    let addresses = Addresses { site: base_url.to_owned(), issuer: address(&hosts.auth), api: address(&hosts.api) };
+    Ok((addresses, Some(hosts)))
 }
 
 /// One line for a mistake in the file: where it is and what is wrong.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use portcullis_guard::{Entity, Guard, Policy, StoreError, Write};
+use portcullis_guard::{Entity, Guard, Policy, StoreError, Used, Write};
 use tokio::task::JoinHandle;
 
 const REFUSALS_EVERY: Duration = Duration::from_millis(250);
@@ -22,6 +22,12 @@ pub(crate) fn start(guard: Guard) -> JoinHandle<()> {
             if ticks.is_multiple_of(LAST_USED_EVERY) {
                 record_last_used(&guard).await;
                 sweep_sessions(&guard).await;
+                if let Err(error) = portcullis_apps::oauth::sweep::sweep(&guard).await {
+                    tracing::error!(%error, "what is over of OAuth 2.0 could not be removed");
+                }
+                if let Err(error) = portcullis_apps::signing_key::ensure(&guard).await {
+                    tracing::error!(?error, "no new signing key could be made");
+                }
             }
         }
     })
@@ -42,7 +48,12 @@ async fn record_last_used(guard: &Guard) {
     }
     let result = async {
         let mut job = guard.begin_job::<Write>("record_token_use").await?;
-        portcullis_accounts::api_token::note_last_used(job.tx(), &used).await?;
+        let tokens = used.iter().filter_map(|(used, at_ms)| match used {
+            Used::ApiToken(id) => Some((*id, *at_ms)),
+            Used::AppGrant(_) | Used::ClientSecret(_) => None,
+        });
+        portcullis_accounts::api_token::note_last_used(job.tx(), &tokens.collect::<Vec<_>>()).await?;
+        portcullis_apps::oauth::sweep::note_last_used(job.tx(), &used).await?;
         job.commit().await
     };
     if let Err(error) = result.await {

@@ -12,6 +12,7 @@ mod explain;
 mod init;
 mod jobs;
 mod keys;
+mod local_ca;
 pub mod seed;
 mod serve;
 pub mod site;

@@ -175,6 +175,7 @@ pub(crate) async fn send(
     let request = http::Request::builder()
         .method(method)
         .uri(path)
+        .header("host", gateway.guard().addresses().site.split("://").nth(1).unwrap_or_default())
         .header("authorization", format!("Basic {credential}"))
         .header("content-type", "application/json")
         .body(Full::new(Bytes::from(body.to_string())))?;
@@ -185,6 +186,54 @@ pub(crate) async fn send(
         bail!("{method} {path} as {}: {status} {}", person.name, String::from_utf8_lossy(&text));
     }
     Ok(serde_json::from_slice(&text).unwrap_or_default())
+}
+
+/// The demo's OAuth 2.0 app, as the card shows it.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct OauthApp {
+    /// Its public id.
+    pub client_id: String,
+    /// Its secret.
+    pub client_secret: String,
+    /// Where answers go.
+    pub redirect_uri: String,
+    /// What it may ask for.
+    pub scopes: Vec<String>,
+}
+
+/// Where the demo's app waits for answers.
+const CALLBACK: &str = "http://localhost:9876/callback";
+const DEMO_SCOPES: [&str; 8] = [
+    "read:me",
+    "read:account",
+    "read:jira-user",
+    "read:jira-work",
+    "write:jira-work",
+    "manage:jira-project",
+    "manage:jira-configuration",
+    "manage:jira-webhook",
+];
+
+/// Makes Ben's app, by a request of his.
+///
+/// # Errors
+/// A request that is not answered with success.
+pub async fn demo_oauth_app(gateway: &Gateway, people: &[Person]) -> anyhow::Result<OauthApp> {
+    let ben = people.iter().find(|person| person.name == "Ben").context("the demo has Ben")?;
+    let body = json!({
+        "name": "Sprint reporter", "description": "Reads issues and writes a report on each sprint. A demo of an OAuth 2.0 app.",
+        "redirectUris": [CALLBACK], "scopes": DEMO_SCOPES, "shared": true, "pkceRequired": false,
+    });
+    let made = send(gateway, ben, "POST", "/api/portcullis/v1/oauth-apps", body).await?;
+    let text =
+        |name: &str| made.get(name).and_then(Json::as_str).map(str::to_owned).context("an app has an id and a secret");
+    let scopes = DEMO_SCOPES.iter().copied().chain(["offline_access"]).map(str::to_owned).collect();
+    Ok(OauthApp {
+        client_id: text("clientId")?,
+        client_secret: text("clientSecret")?,
+        redirect_uri: CALLBACK.to_owned(),
+        scopes,
+    })
 }
 
 fn paragraph(text: &str) -> Json {

@@ -19,6 +19,7 @@ use crate::{jobs, keys};
 pub fn handlers() -> Handlers {
     let mut handlers = Handlers::default();
     portcullis_accounts::handlers(&mut handlers);
+    portcullis_apps::handlers(&mut handlers);
     portcullis_jira::handlers(&mut handlers);
     portcullis_console::handlers(&mut handlers);
     handlers
@@ -35,15 +36,28 @@ pub(crate) async fn open(config: &Config, base_url: String) -> anyhow::Result<Ga
         None => Arc::new(SystemClock),
     };
     let entropy = Arc::new(SystemEntropy::new());
-    let guard = Guard::open(Deployment { store, clock, entropy, keys }).await.context("cannot read the database")?;
+    let addresses = config.addresses.clone();
+    let tls = match &config.tls_files {
+        Some((certificate, key)) => {
+            Some(portcullis_gateway::Tls::read(certificate, key).context("cannot use the certificate")?)
+        }
+        None => None,
+    };
+    let guard =
+        Guard::open(Deployment { store, clock, entropy, keys, addresses }).await.context("cannot read the database")?;
     if guard.site().1.is_empty() {
         bail!("there is no site in the database; `portcullis init` makes a new one");
     }
+    portcullis_apps::signing_key::ensure(&guard)
+        .await
+        .map_err(|problem| anyhow::anyhow!("cannot make the key that signs access tokens: {problem:?}"))?;
     let mut edge = portcullis_gateway::Config::new(base_url);
     edge.body_bytes_max = config.limits.body_bytes_max;
     edge.upload_bytes_max = config.limits.upload_bytes_max;
     edge.request_timeout = Duration::from_millis(config.limits.request_ms_max);
     edge.account_requests_per_s_max = config.limits.account_requests_per_s_max;
+    edge.hosts = config.hosts.clone();
+    edge.tls = tls;
     edge.emulator = emulator;
     Ok(Gateway::new(guard, handlers(), edge))
 }

@@ -36,6 +36,13 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
         sqlite: include_str!("../migrations/0003_jira.sqlite.sql"),
         postgres: include_str!("../migrations/0003_jira.postgres.sql"),
     },
+    Migration {
+        version: 4,
+        name: "oauth_apps",
+        common: include_str!("../migrations/0004_oauth_apps.sql"),
+        sqlite: "",
+        postgres: "",
+    },
 ];
 
 pub(crate) const CREATE_STORE_MIGRATION_SQLITE: &str = "CREATE TABLE store_migration (version INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL, applied_at_ms INTEGER NOT NULL) STRICT";

@@ -11,13 +11,15 @@ use http_body_util::{BodyExt, Full};
 use portcullis::seed::{self, Person};
 use portcullis_crypto::{KeyId, SealingKey, SealingKeys, SystemEntropy};
 use portcullis_gateway::{Config, Gateway};
-use portcullis_guard::{Deployment, EmulatedClock, Guard, Handlers};
+use portcullis_guard::{Addresses, Deployment, EmulatedClock, Guard, Handlers};
 use portcullis_model::{Clock, Timestamp};
 use portcullis_store::{Store, StoreConfig};
 use serde_json::Value as Json;
 
 /// When the world's clock starts: 2026-11-25T12:00:00Z.
 pub const START: Timestamp = Timestamp(1_795_608_000_000);
+/// Where the world's site is reached.
+pub const BASE_URL: &str = "http://portcullis.test";
 
 /// Which database a test runs on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +84,14 @@ impl World {
         gateway(&self.store, &self.clock).await
     }
 
+    /// A second server over the same database that is reached at another address.
+    ///
+    /// # Panics
+    /// When the database does not open.
+    pub async fn another_node_at(&self, base_url: &str) -> Gateway {
+        gateway_at(&self.store, &self.clock, base_url).await
+    }
+
     /// The same site behind an edge without a single handler: every decision is made, nothing is done, and what is allowed is
     /// answered with 501. For tests that call every operation.
     #[must_use]
@@ -134,16 +144,26 @@ impl Drop for World {
 }
 
 async fn gateway(store: &StoreConfig, clock: &Arc<EmulatedClock>) -> Gateway {
+    gateway_at(store, clock, BASE_URL).await
+}
+
+async fn gateway_at(store: &StoreConfig, clock: &Arc<EmulatedClock>, base_url: &str) -> Gateway {
     let store = Store::open(store).await.expect("a database");
     let keys = SealingKeys::new(SealingKey::new(KeyId(1), &[7; 32]).expect("a key"));
-    let deployment =
-        Deployment { store, clock: Arc::clone(clock) as Arc<dyn Clock>, entropy: Arc::new(SystemEntropy::new()), keys };
+    let deployment = Deployment {
+        store,
+        clock: Arc::clone(clock) as Arc<dyn Clock>,
+        entropy: Arc::new(SystemEntropy::new()),
+        keys,
+        addresses: Addresses::one(base_url),
+    };
     let guard = Guard::open(deployment).await.expect("a guard");
+    portcullis_apps::signing_key::ensure(&guard).await.expect("a signing key");
     Gateway::new(guard, portcullis::site::handlers(), config(clock))
 }
 
 fn config(clock: &Arc<EmulatedClock>) -> Config {
-    let mut config = Config::new("http://portcullis.test".to_owned());
+    let mut config = Config::new(BASE_URL.to_owned());
     config.emulator = Some(Arc::clone(clock));
     config.account_requests_per_s_max = 1_000_000;
     config

@@ -298,6 +298,8 @@ const MODES: Words = &[("read", "Read"), ("write", "Write"), ("policy", "Policy"
 const AREAS: Words = &[
     ("jira", "Jira"),
     ("site", "Site"),
+    ("authorization", "Authorization"),
+    ("gateway", "Gateway"),
     ("management", "Management"),
     ("console", "Console"),
     ("operations", "Operations"),

@@ -64,7 +64,7 @@ export function checks(client) {
   /** Removes what is left of the run's own things (most are gone already) and sets the exit status. */
   check.end = async () => {
     for (const action of undo.reverse()) await Promise.resolve().then(action).catch(() => {});
-    process.exitCode = failed ? 10 : 0;
+    process.exitCode = failed ? 10 : process.exitCode ?? 0;
   };
   return check;
 }

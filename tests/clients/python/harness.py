@@ -10,13 +10,13 @@ import uuid
 from types import SimpleNamespace
 
 with open(sys.argv[1], encoding="utf-8") as file:
-    _card = json.load(file)
+    card = json.load(file)
 
-BASE = _card["base_url"].rstrip("/")
-CLOUD_ID = _card["site"]["cloud_id"]
-PROJECT_ID = {project["key"]: project["id"] for project in _card["projects"]}
+BASE = card["base_url"].rstrip("/")
+CLOUD_ID = card["site"]["cloud_id"]
+PROJECT_ID = {project["key"]: project["id"] for project in card["projects"]}
 people = SimpleNamespace(**{
-    person["name"].split()[0].lower(): SimpleNamespace(**person) for person in _card["people"]
+    person["name"].split()[0].lower(): SimpleNamespace(**person) for person in card["people"]
 })
 
 # Texts that real programs match on; the same whether the thing is hidden or was never there.

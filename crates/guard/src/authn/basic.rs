@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use portcullis_authz::policy::AccountKind;
 use portcullis_crypto::{TokenHash, TokenKind};
 use portcullis_model::{AccessKind, Surface, Timestamp};
 
@@ -70,18 +71,26 @@ fn find(snapshot: &Snapshot, email: &str, token: &str, head: &RequestHead<'_>, n
     };
     Some(Caller {
         access,
-        surface: head.surface,
         user: Some(facts.user),
         account_id: Some(person.account_id.clone()),
         credential: CredentialRef::ApiToken(facts.id),
         scopes: facts.scopes,
-        session: None,
-        failed_login: false,
-        address: head.address,
-        request_id: head.request_id.to_owned(),
-        user_agent: head.user_agent.chars().take(200).collect(),
-        actor: None,
+        ..super::nobody(head)
     })
+}
+
+/// A service account's API token with scopes, which the gateway also takes as a bearer token.
+pub(super) fn verify_bearer(snapshot: &Snapshot, token: &str, head: &RequestHead<'_>, now: Timestamp) -> Scheme {
+    let service = TokenHash::parse(token).and_then(|(_, hash)| {
+        let facts = snapshot.token(&hash)?;
+        let user = snapshot.policy.user(facts.user)?;
+        let email = snapshot.person(facts.user)?.email_folded.clone()?;
+        (user.kind == AccountKind::Service).then_some(email)
+    });
+    match service.and_then(|email| find(snapshot, &email, token, head, now)) {
+        Some(caller) => Scheme::Verified(Box::new(caller)),
+        None => Scheme::Failed(Failure::Bearer),
+    }
 }
 
 #[cfg(test)]

@@ -2,6 +2,9 @@
 //! credentials at once.
 
 mod basic;
+pub mod bearer;
+pub mod client;
+pub(crate) mod dpop;
 pub(crate) mod password;
 mod session;
 
@@ -19,6 +22,8 @@ use crate::caller::{Caller, CredentialRef, SessionRef};
 use crate::refusal::RefusalKind;
 use crate::snapshot::Snapshot;
 use crate::throttle::Throttle;
+use bearer::Presented;
+use client::ClientProof;
 
 /// What the edge hands over before the body is read: only what proves who someone is, and where it came from.
 #[derive(Clone, Copy, Debug)]
@@ -27,6 +32,12 @@ pub struct RequestHead<'a> {
     pub surface: Surface,
     /// The `Authorization` header; more than one header is refused at the edge.
     pub authorization: Option<&'a str>,
+    /// The `DPoP` header (RFC 9449); more than one is refused at the edge.
+    pub dpop: Option<&'a str>,
+    /// The method, as sent.
+    pub method: &'a str,
+    /// The path, as sent.
+    pub path: &'a str,
     /// The session cookie's value.
     pub session_cookie: Option<&'a str>,
     /// The `Origin` header.
@@ -58,8 +69,10 @@ enum Failure {
     Wrong,
     /// Too many failures; not even looked at.
     Throttled(u32),
-    /// A bearer token where none can be used.
+    /// A bearer token that is none of ours, does not count any more, or cannot be used here.
     Bearer,
+    /// At the site, a JWT that is none of ours: Jira answers as to nobody, and does not go on.
+    UnknownJwt,
     /// A state-changing request with a cookie that another site could have caused.
     CrossSite,
 }
@@ -75,16 +88,24 @@ pub(crate) struct NotProven {
 
 /// Whether the snapshot knows the credential that was shown as that of an active account; also when none was shown. Where it does
 /// not, another node may have issued it since, let its owner in again or given it another e-mail address.
-pub(crate) fn is_known(snapshot: &Snapshot, head: &RequestHead<'_>) -> bool {
+pub(crate) fn is_known(snapshot: &Snapshot, head: &RequestHead<'_>, presented: Option<&Presented>) -> bool {
     let basic = head.authorization.and_then(|text| text.strip_prefix("Basic ").or_else(|| text.strip_prefix("basic ")));
     let token = basic.and_then(parse_basic).and_then(|(email, token)| Some((email, TokenHash::parse(&token)?.1)));
     let session = head.session_cookie.and_then(TokenHash::parse);
+    let bearer_known = match presented {
+        Some(Presented::Token(token)) => bearer::is_known(snapshot, token),
+        // The key that signed it may be another node's, and newer than what is known here.
+        Some(Presented::OtherJwt) => false,
+        Some(Presented::Opaque) | None => true,
+    };
     let active = |user| snapshot.policy.user(user).is_some_and(|facts| facts.active);
     let named =
         |user, email: &str| snapshot.person(user).is_some_and(|person| person.email_folded.as_deref() == Some(email));
-    token.is_none_or(|(email, hash)| {
-        snapshot.token(&hash).is_some_and(|facts| active(facts.user) && named(facts.user, &email))
-    }) && session.is_none_or(|(_, hash)| snapshot.session(&hash).is_some_and(|facts| active(facts.user)))
+    bearer_known
+        && token.is_none_or(|(email, hash)| {
+            snapshot.token(&hash).is_some_and(|facts| active(facts.user) && named(facts.user, &email))
+        })
+        && session.is_none_or(|(_, hash)| snapshot.session(&hash).is_some_and(|facts| active(facts.user)))
 }
 
 /// Whether the credential that proved a caller is still in force, asked again inside the operation's transaction.
@@ -93,6 +114,9 @@ pub(crate) fn still_good(snapshot: &Snapshot, caller: &Caller, now: Timestamp) -
         CredentialRef::None | CredentialRef::Operator => true,
         CredentialRef::ApiToken(id) => {
             snapshot.token_by_id(id).is_some_and(|facts| basic::in_force(&snapshot.settings, &facts, now))
+        }
+        CredentialRef::AccessToken { .. } => {
+            caller.access_token.as_ref().is_some_and(|token| bearer::in_force(snapshot, token, now).is_some())
         }
         CredentialRef::Session(id) => snapshot.session_by_id(id).is_some_and(|facts| now.0 < facts.expires_at_ms),
     }
@@ -104,28 +128,20 @@ pub(crate) fn authenticate(
     throttle: &Throttle,
     row: &Row,
     head: &RequestHead<'_>,
+    presented: Option<&Presented>,
+    proof: Proof,
     now: Timestamp,
 ) -> Result<Caller, NotProven> {
-    let anonymous = Caller {
-        access: AccessKind::Anonymous,
-        surface: head.surface,
-        user: None,
-        account_id: None,
-        credential: CredentialRef::None,
-        scopes: None,
-        session: None,
-        failed_login: false,
-        address: head.address,
-        request_id: head.request_id.to_owned(),
-        user_agent: head.user_agent.chars().take(200).collect(),
-        actor: None,
-    };
+    let anonymous = nobody(head);
     let header = match head.authorization {
         // Schemes are matched as Jira does: exact words; anything else is as if nothing had been sent.
         Some(text) if text.starts_with("Basic ") || text.starts_with("basic ") => {
             basic::verify(snapshot, throttle, text.get(6..).unwrap_or_default(), head, now)
         }
-        Some(text) if text.starts_with("Bearer ") || text.starts_with("JWT ") => Scheme::Failed(Failure::Bearer),
+        Some(text) if text.starts_with("Bearer ") || text.starts_with("DPoP ") => {
+            bearer_scheme(snapshot, text, head, presented, proof, now)
+        }
+        Some(text) if text.starts_with("JWT ") => Scheme::Failed(Failure::Bearer),
         Some(_) => Scheme::Failed(Failure::Unreadable),
         None => Scheme::NotPresent,
     };
@@ -150,6 +166,9 @@ pub(crate) fn authenticate(
         (Scheme::Failed(Failure::Throttled(retry_after_s)), _) => {
             Err(refused(RefusalKind::TooMany { retry_after_s }, Reason::NotAuthenticated))
         }
+        (Scheme::Failed(Failure::UnknownJwt), _) => {
+            Err(refused(RefusalKind::Unauthenticated, Reason::NotAuthenticated))
+        }
         (Scheme::Failed(Failure::Bearer), _) => Err(refused(RefusalKind::WrongCredential, Reason::AccessKind)),
         (Scheme::Failed(_), _) => {
             // Jira goes on as anonymous after a wrong Basic credential. We do so for reading only, and only on the site.
@@ -163,6 +182,63 @@ pub(crate) fn authenticate(
                 Err(refused(RefusalKind::Unauthenticated, Reason::NotAuthenticated))
             }
         }
+    }
+}
+
+/// Nobody, with what is known of the request.
+pub(crate) fn nobody(head: &RequestHead<'_>) -> Caller {
+    Caller {
+        access: AccessKind::Anonymous,
+        surface: head.surface,
+        user: None,
+        account_id: None,
+        credential: CredentialRef::None,
+        scopes: None,
+        session: None,
+        failed_login: false,
+        address: head.address,
+        request_id: head.request_id.to_owned(),
+        user_agent: head.user_agent.chars().take(200).collect(),
+        actor: None,
+        access_token: None,
+        client_proof: ClientProof::default(),
+    }
+}
+
+/// Whether the request came with a DPoP proof, checked before.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Proof {
+    None,
+    /// By the key with this thumbprint.
+    Of(String),
+    /// One that does not hold.
+    Bad,
+}
+
+/// The table of where a bearer token may be used: at the gateway an access token, or a service account's API token with scopes.
+fn bearer_scheme(
+    snapshot: &Snapshot,
+    text: &str,
+    head: &RequestHead<'_>,
+    presented: Option<&Presented>,
+    proof: Proof,
+    now: Timestamp,
+) -> Scheme {
+    match (head.surface, presented) {
+        (Surface::Gateway, Some(Presented::Token(token))) => {
+            let bound = text.starts_with("DPoP ");
+            let proven = match (&token.key_thumbprint, proof) {
+                (Some(thumbprint), Proof::Of(shown)) => bound && *thumbprint == shown,
+                (None, Proof::None) => !bound,
+                _ => false,
+            };
+            if proven { bearer::verify(snapshot, token, bound, head, now) } else { Scheme::Failed(Failure::Bearer) }
+        }
+        (Surface::Gateway, Some(Presented::Opaque)) if text.starts_with("Bearer ") => {
+            basic::verify_bearer(snapshot, text.get(7..).unwrap_or_default(), head, now)
+        }
+        (Surface::Site, Some(Presented::Token(_) | Presented::OtherJwt)) => Scheme::Failed(Failure::UnknownJwt),
+        _ => Scheme::Failed(Failure::Bearer),
     }
 }
 

@@ -22,17 +22,11 @@ pub(super) fn verify(snapshot: &Snapshot, row: &Row, cookie: &str, head: &Reques
     }
     Scheme::Verified(Box::new(Caller {
         access: AccessKind::Session,
-        surface: head.surface,
         user: Some(facts.user),
         account_id: Some(person.account_id.clone()),
         credential: CredentialRef::Session(facts.id),
-        scopes: None,
         session: Some(session_ref(&facts)),
-        failed_login: false,
-        address: head.address,
-        request_id: head.request_id.to_owned(),
-        user_agent: head.user_agent.chars().take(200).collect(),
-        actor: None,
+        ..super::nobody(head)
     }))
 }
 

@@ -7,6 +7,8 @@ mod doors;
 mod issues;
 mod leaks;
 mod matrix;
+mod oauth;
+mod oauth_checklist;
 mod on_issues;
 mod operations;
 mod revocation;

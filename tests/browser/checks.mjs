@@ -243,8 +243,8 @@ await check('the keyboard alone signs in, walks the menu and signs out', async v
   const outline = await page.evaluate(() => getComputedStyle(document.activeElement).outlineStyle);
   holds(outline !== 'none', 'the focus cannot be seen');
   const seen = [];
-  for (let i = 0; i < 8 && seen.at(-1) !== 'Sign out'; i += 1) { await press('Tab'); seen.push(await focused()); }
-  equal(seen.slice(-4), ['Account', 'API tokens', 'Sessions', 'Sign out']);
+  for (let i = 0; i < 10 && seen.at(-1) !== 'Sign out'; i += 1) { await press('Tab'); seen.push(await focused()); }
+  equal(seen.slice(-6), ['Account', 'API tokens', 'Sessions', 'Connected apps', 'Developer', 'Sign out']);
   await press('Enter');
   await page.waitForURL('**/login?done=signed-out');
 });

@@ -69,7 +69,8 @@ pub(crate) struct DevicePage {
     pub form_token: String,
 }
 
-/// The rules of a page that leads to an app: nobody learns its address, nobody frames it, and its form may end at the app alone.
+/// The rules of a page that leads to an app: no other site learns its address, nobody frames it, and its form may end at the app
+/// alone. (`no-referrer` would keep the browser from naming its origin even to us, and the form would be refused.)
 fn guarded(reply: Reply, destination: Option<&str>) -> Reply {
     let form_action = destination.map(|origin| format!(" {origin}")).unwrap_or_default();
     let policy = format!(
@@ -78,7 +79,7 @@ fn guarded(reply: Reply, destination: Option<&str>) -> Reply {
     );
     reply
         .with_header("content-security-policy", policy)
-        .with_header("referrer-policy", "no-referrer")
+        .with_header("referrer-policy", "same-origin")
         .with_header("cache-control", "no-store")
 }
 

@@ -1,8 +1,11 @@
 //! JSON Web Signatures (RFC 7515), as narrow as they can be: compact form, three algorithms, and the algorithm a property of the key.
 //!
 //! A token never chooses how it is checked: its `alg` has to be the key's own, and keys that it carries or points to (`jwk`, `jku`,
-//! `x5u`) are data for the caller, never used here. `crit` is refused whatever it names, because nothing is understood
+//! `x5u`, `x5c`) are data for the caller, never used here. `crit` is refused whatever it names, because nothing is understood
 //! (RFC 7515, section 4.1.11).
+//!
+//! An ES256 signature can be turned into a second valid one without the key, by negating `s`. So the text of a token is no
+//! name for it: what must be seen once only is told apart by a claim (`jti`).
 
 use std::fmt;
 use std::sync::Arc;
@@ -10,14 +13,13 @@ use std::sync::Arc;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::PublicKeyComponents;
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, RSA_PKCS1_2048_8192_SHA256,
-    RSA_PKCS1_SHA256, RsaKeyPair, UnparsedPublicKey,
+    ECDSA_P256_SHA256_FIXED, ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair, ParsedPublicKey,
+    RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, RsaKeyPair,
 };
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use portcullis_model::Timestamp;
-use secrecy::SecretSlice;
-use serde::Deserialize;
+use secrecy::{ExposeSecret, SecretSlice};
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value as Json, json};
 
@@ -31,7 +33,11 @@ const DEPTH_MAX: usize = 8;
 const SKEW_S_MAX: i64 = 60;
 const RSA_BITS_MIN: usize = 2_048;
 const RSA_BITS_MAX: usize = 8_192;
+/// 65537, the one exponent that is in use.
+const RSA_EXPONENT: [u8; 3] = [1, 0, 1];
 const EC_COORDINATE_BYTES: usize = 32;
+/// Shortest shared secret: as long as the hash (RFC 7518, section 3.2).
+const HMAC_SECRET_BYTES_MIN: usize = 32;
 
 /// The algorithms that are known (RFC 7518, section 3.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -128,9 +134,11 @@ impl SigningKey {
     /// From PKCS #8.
     ///
     /// # Errors
-    /// For what is no RSA private key of 2048 to 8192 bits.
+    /// For what is no RSA private key of 2048 to 8192 bits with the exponent 65537.
     pub fn rs256_from_pkcs8(kid: String, pkcs8: &[u8]) -> Result<SigningKey, InvalidKey> {
         let pair = RsaKeyPair::from_pkcs8(pkcs8).map_err(|_| InvalidKey)?;
+        // What signs has to have a public half that `VerifyingKey::from_jwk` takes.
+        Public::rsa(rsa_components(pair.public_key().as_ref()).ok_or(InvalidKey)?)?;
         Ok(SigningKey { kid, private: Private::Rsa(Box::new(pair)) })
     }
 
@@ -139,7 +147,7 @@ impl SigningKey {
     /// # Errors
     /// For a shorter one.
     pub fn hs256(kid: String, secret: &[u8]) -> Result<SigningKey, InvalidKey> {
-        if secret.len() < 32 {
+        if secret.len() < HMAC_SECRET_BYTES_MIN {
             return Err(InvalidKey);
         }
         Ok(SigningKey { kid, private: Private::Hmac(SecretSlice::from(secret.to_vec())) })
@@ -165,9 +173,7 @@ impl SigningKey {
         let mut jwk = match &self.private {
             Private::Hmac(_) => return None,
             Private::Ec(pair) => {
-                // Uncompressed: 4, x, y (SEC 1, section 2.3.3).
-                let point = pair.public_key().as_ref();
-                let (x, y) = point.get(1..)?.split_at_checked(EC_COORDINATE_BYTES)?;
+                let (x, y) = coordinates(pair.public_key().as_ref())?;
                 json!({"kty": "EC", "crv": "P-256", "x": encode(x), "y": encode(y)})
             }
             Private::Rsa(pair) => {
@@ -189,25 +195,29 @@ impl SigningKey {
     /// # Errors
     /// When the library's own form of a public key cannot be read, which it has no reason to.
     pub fn verifying_key(&self) -> Result<VerifyingKey, InvalidKey> {
-        use secrecy::ExposeSecret;
         let public = match &self.private {
             Private::Hmac(secret) => Public::Hmac(SecretSlice::from(secret.expose_secret().to_vec())),
-            Private::Ec(pair) => Public::Ec(pair.public_key().as_ref().to_vec()),
-            Private::Rsa(pair) => Public::Rsa(rsa_components(pair.public_key().as_ref()).ok_or(InvalidKey)?),
+            Private::Ec(pair) => Public::ec(pair.public_key().as_ref())?,
+            Private::Rsa(pair) => Public::rsa(rsa_components(pair.public_key().as_ref()).ok_or(InvalidKey)?)?,
         };
         Ok(VerifyingKey { kid: (!self.kid.is_empty()).then(|| self.kid.clone()), public: Arc::new(public) })
     }
 
-    /// A compact token with this `typ` and these claims.
+    /// A compact token with this `typ` and these claims (RFC 7515, section 3.1).
     ///
     /// # Errors
+    /// For claims that [`UnverifiedJws::parse`] or [`VerifiedJws::claims`] would refuse: no object, nested too deep, too long.
     /// When the library refuses, which it has no reason to.
     pub fn sign(&self, typ: &str, claims: &Json) -> Result<String, SignError> {
+        if !claims.is_object() || !is_shallow(claims, 0) {
+            return Err(SignError);
+        }
         let mut header = json!({"typ": typ, "alg": self.algorithm().name()});
         if let (Some(members), false) = (header.as_object_mut(), self.kid.is_empty()) {
             members.insert("kid".into(), self.kid.clone().into());
         }
-        self.sign_with_header(&header, claims)
+        let text = self.sign_with_header(&header, claims)?;
+        if text.len() > TOKEN_CHARS_MAX { Err(SignError) } else { Ok(text) }
     }
 
     /// The same with any header, for tokens that carry their key (a DPoP proof) and for tests of what has to be refused.
@@ -215,7 +225,6 @@ impl SigningKey {
     /// # Errors
     /// When the library refuses, which it has no reason to.
     pub fn sign_with_header(&self, header: &Json, claims: &Json) -> Result<String, SignError> {
-        use secrecy::ExposeSecret;
         let mut out = URL_SAFE_NO_PAD.encode(header.to_string());
         out.push('.');
         URL_SAFE_NO_PAD.encode_string(claims.to_string(), &mut out);
@@ -232,6 +241,23 @@ impl SigningKey {
         URL_SAFE_NO_PAD.encode_string(signature, &mut out);
         Ok(out)
     }
+}
+
+/// Whether [`Strict`] would read it.
+fn is_shallow(value: &Json, depth: usize) -> bool {
+    depth <= DEPTH_MAX
+        && match value {
+            Json::Array(items) => items.iter().all(|item| is_shallow(item, depth + 1)),
+            Json::Object(members) => members.values().all(|member| is_shallow(member, depth + 1)),
+            Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_) => true,
+        }
+}
+
+/// The coordinates of an uncompressed point: 4, x, y (SEC 1, section 2.3.3).
+fn coordinates(point: &[u8]) -> Option<(&[u8; EC_COORDINATE_BYTES], &[u8; EC_COORDINATE_BYTES])> {
+    let (&[4], rest) = point.split_first_chunk()? else { return None };
+    let (x, rest) = rest.split_first_chunk()?;
+    Some((x, rest.try_into().ok()?))
 }
 
 /// Modulus and exponent of an `RSAPublicKey` (RFC 8017, appendix A.1.1), which is how the library gives a public key.
@@ -260,8 +286,29 @@ fn rsa_components(der: &[u8]) -> Option<PublicKeyComponents<Vec<u8>>> {
 
 enum Public {
     Hmac(SecretSlice<u8>),
-    Rsa(PublicKeyComponents<Vec<u8>>),
-    Ec(Vec<u8>),
+    Rsa { parsed: ParsedPublicKey, parts: PublicKeyComponents<Vec<u8>> },
+    Ec(ParsedPublicKey),
+}
+
+impl Public {
+    fn rsa(parts: PublicKeyComponents<Vec<u8>>) -> Result<Public, InvalidKey> {
+        let (Some(first), Some(last)) = (parts.n.first(), parts.n.last()) else { return Err(InvalidKey) };
+        // A leading zero would be another spelling of the same number (RFC 7518, section 6.3.1.1). The library asks for
+        // the length when it verifies; asked here, a key that could never verify is not taken in the first place.
+        let bits = parts.n.len().saturating_mul(8).saturating_sub(first.leading_zeros() as usize);
+        let is_sound = *first != 0 && last & 1 == 1 && parts.e == RSA_EXPONENT;
+        if !is_sound || !(RSA_BITS_MIN..=RSA_BITS_MAX).contains(&bits) {
+            return Err(InvalidKey);
+        }
+        let parsed = parts.to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256).map_err(|_| InvalidKey)?;
+        Ok(Public::Rsa { parsed, parts })
+    }
+
+    /// From an uncompressed point; the library refuses one that is not on the curve.
+    fn ec(point: &[u8]) -> Result<Public, InvalidKey> {
+        coordinates(point).ok_or(InvalidKey)?;
+        ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).map(Public::Ec).map_err(|_| InvalidKey)
+    }
 }
 
 /// A key that verifies, parsed once.
@@ -278,10 +325,12 @@ impl fmt::Debug for VerifyingKey {
 }
 
 impl VerifyingKey {
-    /// A public key (RFC 7517): RSA of 2048 to 8192 bits for RS256, EC on P-256 for ES256.
+    /// A public key (RFC 7517; its members: RFC 7518, section 6): RSA of 2048 to 8192 bits with the exponent 65537 for RS256,
+    /// EC on P-256 for ES256. Certificates in it are not looked at.
     ///
     /// # Errors
-    /// For any other kind, one with private members, or one that says it is for something else.
+    /// For any other kind, one with private members, or one that says by `use`, `key_ops` or `alg` that it is for something
+    /// else. A shared secret is never read from a JWK: see [`VerifyingKey::hs256`].
     pub fn from_jwk(jwk: &Json) -> Result<VerifyingKey, InvalidKey> {
         let members = jwk.as_object().ok_or(InvalidKey)?;
         let text = |name: &str| members.get(name).and_then(Json::as_str);
@@ -301,27 +350,14 @@ impl VerifyingKey {
         let public = match (text("kty"), text("crv")) {
             (Some("EC"), Some("P-256")) => {
                 let (x, y) = (bytes("x")?, bytes("y")?);
+                // Whole coordinates, with their leading zeros (RFC 7518, section 6.2.1.2).
                 if x.len() != EC_COORDINATE_BYTES || y.len() != EC_COORDINATE_BYTES {
                     return Err(InvalidKey);
                 }
-                let mut point = vec![4];
-                point.extend_from_slice(&x);
-                point.extend_from_slice(&y);
-                let on_curve = aws_lc_rs::signature::ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, &point);
-                on_curve.map_err(|_| InvalidKey)?;
-                Public::Ec(point)
+                let point = [&[4], x.as_slice(), &y].concat();
+                Public::ec(&point)?
             }
-            (Some("RSA"), None) => {
-                let (n, e) = (bytes("n")?, bytes("e")?);
-                let bits = n.len().saturating_mul(8);
-                // A leading zero would be another spelling of the same number (RFC 7518, section 6.3.1.1).
-                let plain = n.first().is_some_and(|byte| *byte != 0);
-                let exponent = matches!(e.as_slice(), [1, 0, 1]);
-                if !plain || !exponent || !(RSA_BITS_MIN..=RSA_BITS_MAX).contains(&bits) {
-                    return Err(InvalidKey);
-                }
-                Public::Rsa(PublicKeyComponents { n, e })
-            }
+            (Some("RSA"), None) => Public::rsa(PublicKeyComponents { n: bytes("n")?, e: bytes("e")? })?,
             _ => return Err(InvalidKey),
         };
         let kid = match members.get("kid") {
@@ -335,12 +371,12 @@ impl VerifyingKey {
         Ok(key)
     }
 
-    /// A shared secret; at least 32 bytes.
+    /// A shared secret; at least 32 bytes (RFC 7518, section 3.2).
     ///
     /// # Errors
     /// For a shorter one.
     pub fn hs256(secret: &[u8]) -> Result<VerifyingKey, InvalidKey> {
-        if secret.len() < 32 {
+        if secret.len() < HMAC_SECRET_BYTES_MIN {
             return Err(InvalidKey);
         }
         Ok(VerifyingKey { kid: None, public: Arc::new(Public::Hmac(SecretSlice::from(secret.to_vec()))) })
@@ -350,7 +386,7 @@ impl VerifyingKey {
     pub fn algorithm(&self) -> JwsAlgorithm {
         match *self.public {
             Public::Hmac(_) => JwsAlgorithm::Hs256,
-            Public::Rsa(_) => JwsAlgorithm::Rs256,
+            Public::Rsa { .. } => JwsAlgorithm::Rs256,
             Public::Ec(_) => JwsAlgorithm::Es256,
         }
     }
@@ -366,10 +402,10 @@ impl VerifyingKey {
         let canonical = match &*self.public {
             Public::Hmac(_) => return None,
             Public::Ec(point) => {
-                let (x, y) = point.get(1..)?.split_at_checked(EC_COORDINATE_BYTES)?;
+                let (x, y) = coordinates(point.as_ref())?;
                 format!("{{\"crv\":\"P-256\",\"kty\":\"EC\",\"x\":\"{}\",\"y\":\"{}\"}}", encode(x), encode(y))
             }
-            Public::Rsa(parts) => {
+            Public::Rsa { parts, .. } => {
                 format!("{{\"e\":\"{}\",\"kty\":\"RSA\",\"n\":\"{}\"}}", encode(&parts.e), encode(&parts.n))
             }
         };
@@ -377,13 +413,10 @@ impl VerifyingKey {
     }
 
     fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
-        use secrecy::ExposeSecret;
         match &*self.public {
             Public::Hmac(secret) => constant_time_eq(&hmac_sha256(secret.expose_secret(), message), signature),
-            Public::Ec(point) => {
-                UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).verify(message, signature).is_ok()
-            }
-            Public::Rsa(parts) => parts.verify(&RSA_PKCS1_2048_8192_SHA256, message, signature).is_ok(),
+            // Fixed form: r and s of 32 bytes each, and no other length (RFC 7518, section 3.4).
+            Public::Ec(parsed) | Public::Rsa { parsed, .. } => parsed.verify_sig(message, signature).is_ok(),
         }
     }
 }
@@ -409,7 +442,6 @@ pub enum JwsError {
 }
 
 /// A compact token, read and not yet believed.
-#[derive(Debug)]
 pub struct UnverifiedJws<'a> {
     signed: &'a str,
     payload: &'a str,
@@ -417,9 +449,16 @@ pub struct UnverifiedJws<'a> {
     header: Map<String, Json>,
 }
 
+/// A token is a credential: nothing of it is shown.
+impl fmt::Debug for UnverifiedJws<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("UnverifiedJws(..)")
+    }
+}
+
 impl<'a> UnverifiedJws<'a> {
-    /// Reads a token, strictly: three parts, base64url without padding and without stray bits, a JSON object as header in which no
-    /// member stands twice.
+    /// Reads a token, strictly (RFC 7515, section 7.1): three parts, base64url without padding and without stray bits, a JSON
+    /// object as header in which no member stands twice.
     ///
     /// # Errors
     /// [`JwsError::Malformed`], [`JwsError::NotUnderstood`].
@@ -452,9 +491,14 @@ impl<'a> UnverifiedJws<'a> {
         Ok(UnverifiedJws { signed, payload, signature: decode(signature)?, header })
     }
 
-    /// The whole header, as the token says.
+    /// The whole header, as the token says. Keys and addresses in it (`jwk`, `jku`, `x5u`, `x5c`) are the sender's.
     pub fn header(&self) -> &Map<String, Json> {
         &self.header
+    }
+
+    /// `alg`, as the token says. It chooses nothing: [`UnverifiedJws::verify`] takes the key's own.
+    fn alg_name(&self) -> &str {
+        self.header.get("alg").and_then(Json::as_str).unwrap_or_default()
     }
 
     /// `kid`, as the token says.
@@ -477,7 +521,7 @@ impl<'a> UnverifiedJws<'a> {
     /// # Errors
     /// [`JwsError::OtherAlgorithm`], [`JwsError::BadSignature`].
     pub fn verify(self, key: &VerifyingKey) -> Result<VerifiedJws, JwsError> {
-        if self.header.get("alg").and_then(Json::as_str) != Some(key.algorithm().name()) {
+        if self.alg_name() != key.algorithm().name() {
             return Err(JwsError::OtherAlgorithm);
         }
         if !key.verifies(self.signed.as_bytes(), &self.signature) {
@@ -490,11 +534,17 @@ impl<'a> UnverifiedJws<'a> {
 }
 
 /// A token whose signature holds.
-#[derive(Debug)]
 pub struct VerifiedJws {
     header: Map<String, Json>,
     payload: Vec<u8>,
     claims: Option<Map<String, Json>>,
+}
+
+/// Claims name people: nothing of them is shown.
+impl fmt::Debug for VerifiedJws {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("VerifiedJws(..)")
+    }
 }
 
 impl VerifiedJws {
@@ -522,13 +572,13 @@ impl VerifiedJws {
 pub struct ClaimsCheck<'a> {
     /// `iss` has to be this.
     pub issuer: Option<&'a str>,
-    /// `aud` has to be this, or a list that holds it.
+    /// `aud` has to be this, or a list of texts that holds it.
     pub audience: Option<&'a str>,
     /// The present.
     pub now: Timestamp,
     /// Allowance for clocks that differ, in seconds; more than a minute counts as a minute.
     pub skew_s: i64,
-    /// `iat` is needed, and `exp` is not further from it than this.
+    /// `exp` is not further from `iat` than this, or from the present where there is no `iat`.
     pub lifetime_max_s: Option<i64>,
 }
 
@@ -556,7 +606,7 @@ pub enum ClaimError {
 }
 
 impl ClaimsCheck<'_> {
-    /// Checks the claims. `exp` is always needed.
+    /// Checks the claims. `exp` is always needed; `nbf` and `iat` count where they stand.
     ///
     /// # Errors
     /// The first that does not fit.
@@ -569,7 +619,9 @@ impl ClaimsCheck<'_> {
         if let Some(audience) = self.audience {
             let fits = match claims.get("aud") {
                 Some(Json::String(only)) => only == audience,
-                Some(Json::Array(several)) => several.iter().any(|one| one.as_str() == Some(audience)),
+                Some(Json::Array(several)) => {
+                    several.iter().all(Json::is_string) && several.iter().any(|one| one.as_str() == Some(audience))
+                }
                 _ => false,
             };
             if !fits {
@@ -677,21 +729,12 @@ impl<'de> Visitor<'de> for Strict {
 
     fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<Json, A::Error> {
         let mut out = Map::new();
-        while let Some(name) = members.next_key_seed(Name)? {
+        while let Some(name) = members.next_key::<String>()? {
             let value = members.next_value_seed(Strict { depth: self.depth + 1 })?;
             if out.insert(name, value).is_some() {
                 return Err(A::Error::custom("a member stands twice"));
             }
         }
         Ok(Json::Object(out))
-    }
-}
-
-struct Name;
-
-impl<'de> DeserializeSeed<'de> for Name {
-    type Value = String;
-    fn deserialize<D: serde::Deserializer<'de>>(self, reader: D) -> Result<String, D::Error> {
-        String::deserialize(reader)
     }
 }

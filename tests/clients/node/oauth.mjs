@@ -1,6 +1,6 @@
 // What the OAuth 2.0 scripts share: the demo's app, and a browser that signs a person in and answers the consent page.
 import { readFileSync } from 'node:fs';
-import { BASE, equal, holds, people } from './harness.mjs';
+import { equal, holds, people } from './harness.mjs';
 
 const card = JSON.parse(readFileSync(process.argv[2], 'utf8'));
 export const APP = card.oauth_app;
@@ -12,10 +12,12 @@ export const GATEWAY = ENDPOINTS.gateway.replace('{cloud_id}', CLOUD_ID);
 /** A browser without JavaScript: keeps cookies, and follows redirects until one leads away from the server. */
 export class Browser {
   cookies = new Map();
+  at = ENDPOINTS.authorize;
 
   async request(url, options = {}) {
+    this.at = new URL(url, this.at).href;
     const cookie = [...this.cookies].map(([name, value]) => `${name}=${value}`).join('; ');
-    const answer = await fetch(new URL(url, BASE), { ...options, redirect: 'manual', headers: { ...options.headers, cookie, origin: new URL(BASE).origin } });
+    const answer = await fetch(this.at, { ...options, redirect: 'manual', headers: { ...options.headers, cookie, origin: new URL(this.at).origin } });
     for (const line of answer.headers.getSetCookie()) {
       const [name, value] = line.split(';')[0].split('=');
       this.cookies.set(name, value);
@@ -31,7 +33,7 @@ export class Browser {
   async decide(person, url, decision = 'approve') {
     let answer = await this.request(url);
     if (answer.status === 303 && answer.headers.get('location').startsWith('/login')) {
-      const back = new URL(answer.headers.get('location'), BASE).searchParams.get('return_to');
+      const back = new URL(answer.headers.get('location'), this.at).searchParams.get('return_to');
       answer = await this.submit('/login', { email: person.email, password: person.password, return_to: back });
       equal(answer.status, 303);
       answer = await this.request(answer.headers.get('location'));

@@ -32,7 +32,7 @@ def _():
 
 @check("reads an issue through the gateway")
 def _():
-    jira = JiraFetcher(JiraConfig(url=SITE_URL, auth_type="oauth", oauth_config=config))
+    jira = JiraFetcher(JiraConfig(url=SITE_URL, auth_type="oauth", oauth_config=config, https_proxy=os.environ["HTTPS_PROXY"]))
     equal(jira.get_issue("DEMO-1").key, "DEMO-1")
     try:
         jira.get_issue("VAULT-1")

@@ -2,11 +2,11 @@
 
 import re
 from types import SimpleNamespace
-from urllib.parse import parse_qs, urlsplit
+from urllib.parse import parse_qs, urljoin, urlsplit
 
 import requests
 
-from harness import BASE, CLOUD_ID, card, people
+from harness import CLOUD_ID, card, people
 
 APP = SimpleNamespace(**card["oauth_app"])
 ENDPOINTS = SimpleNamespace(**card["endpoints"])
@@ -16,14 +16,15 @@ GATEWAY = ENDPOINTS.gateway.replace("{cloud_id}", CLOUD_ID)
 def consent(person, url, decision="approve"):
     """The callback address that a fresh browser of this person ends at."""
     browser = requests.Session()
-    browser.headers["Origin"] = BASE
+    at = urljoin(url, "/")[:-1]
+    browser.headers["Origin"] = at
     answer = browser.get(url, allow_redirects=False)
     if answer.status_code == 303 and answer.headers["location"].startswith("/login"):
         back = parse_qs(urlsplit(answer.headers["location"]).query)["return_to"][0]
         form = {"email": person.email, "password": person.password, "return_to": back}
-        answer = browser.post(BASE + "/login", data=form, allow_redirects=False)
+        answer = browser.post(at + "/login", data=form, allow_redirects=False)
         assert answer.status_code == 303, answer.status_code
-        answer = browser.get(BASE + answer.headers["location"], allow_redirects=False)
+        answer = browser.get(at + answer.headers["location"], allow_redirects=False)
     if answer.status_code == 303:
         return answer.headers["location"]
     assert answer.status_code == 200, f"{answer.status_code} {answer.text[:300]}"
@@ -32,7 +33,7 @@ def consent(person, url, decision="approve"):
         return re.search(f'name="{name}" value="([^"]*)"', answer.text)[1]
 
     form = {name: value(name) for name in ("form_token", "request", "site")} | {"decision": decision}
-    answer = browser.post(BASE + "/authorize", data=form, allow_redirects=False)
+    answer = browser.post(at + "/authorize", data=form, allow_redirects=False)
     assert answer.status_code == 303, f"{answer.status_code} {answer.text[:300]}"
     return answer.headers["location"]
 

@@ -280,7 +280,7 @@ async fn e14_the_consent_page_cannot_be_framed_forged_or_replayed() {
     let policy = page.header("content-security-policy").unwrap_or_default();
     assert!(policy.contains("frame-ancestors 'none'") && policy.contains("default-src 'none'"), "{policy}");
     assert!(policy.contains("form-action 'self' https://app.example;"), "{policy}");
-    assert_eq!(page.header("referrer-policy"), Some("no-referrer"));
+    assert_eq!(page.header("referrer-policy"), Some("same-origin"));
     assert_eq!(page.header("cache-control"), Some("no-store"));
     assert_eq!(page.header("access-control-allow-origin"), None, "E54: no page of another site reads it");
     assert!(

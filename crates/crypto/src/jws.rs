@@ -225,9 +225,9 @@ impl SigningKey {
     /// # Errors
     /// When the library refuses, which it has no reason to.
     pub fn sign_with_header(&self, header: &Json, claims: &Json) -> Result<String, SignError> {
-        let mut out = URL_SAFE_NO_PAD.encode(header.to_string());
+        let mut out = URL_SAFE_NO_PAD.encode(serde_json::to_vec(header).map_err(|_| SignError)?);
         out.push('.');
-        URL_SAFE_NO_PAD.encode_string(claims.to_string(), &mut out);
+        URL_SAFE_NO_PAD.encode_string(serde_json::to_vec(claims).map_err(|_| SignError)?, &mut out);
         let signature = match &self.private {
             Private::Hmac(secret) => hmac_sha256(secret.expose_secret(), out.as_bytes()).to_vec(),
             Private::Ec(pair) => pair.sign(&unused(), out.as_bytes()).map_err(|_| SignError)?.as_ref().to_vec(),

@@ -17,7 +17,7 @@ pub(crate) fn of_reply(reply: Reply, range: Option<&str>) -> Response {
     let mut headers: Vec<(&'static str, String)> = reply.headers;
     let (content_type, content): (String, Bytes) = match reply.body {
         ReplyBody::Empty => (String::new(), Bytes::new()),
-        ReplyBody::Json(json) => (errors::JSON.to_owned(), json.to_string().into()),
+        ReplyBody::Json(json) => (errors::JSON.to_owned(), serde_json::to_vec(&json).unwrap_or_default().into()),
         ReplyBody::Html(page) => {
             // A page that needs other rules (consent leads to the app's own address) brings them along.
             let own: Vec<&str> = headers.iter().map(|(name, _)| *name).collect();

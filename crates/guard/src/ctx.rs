@@ -220,7 +220,11 @@ where
 {
     pub(crate) cx: Ctx<O>,
     pub(crate) reply: Reply,
+    pub(crate) finish: Option<Finish>,
 }
+
+/// What completes a reply once everything is stored.
+pub(crate) type Finish = Box<dyn FnOnce(Reply) -> Result<Reply, Problem> + Send>;
 
 impl<O: Operation> Ctx<O>
 where
@@ -284,7 +288,20 @@ where
     /// # Errors
     /// Never; the type lets a handler end with `cx.done(reply)`.
     pub fn done(self, reply: Reply) -> Outcome<O> {
-        Ok(Done { cx: self, reply })
+        Ok(Done { cx: self, reply, finish: None })
+    }
+
+    /// Ends the work with a reply that `finish` completes once everything is stored. For what takes long and needs nothing of
+    /// the transaction, such as a signature: nobody who wants to write waits for it.
+    ///
+    /// # Errors
+    /// Never. An error of `finish` becomes the answer; what was stored stays.
+    pub fn done_then(
+        self,
+        reply: Reply,
+        finish: impl FnOnce(Reply) -> Result<Reply, Problem> + Send + 'static,
+    ) -> Outcome<O> {
+        Ok(Done { cx: self, reply, finish: Some(Box::new(finish)) })
     }
 }
 

@@ -303,7 +303,7 @@ impl Guard {
     /// A fresh random id, 32 lower-case hexadecimal digits.
     pub fn fresh_id(&self) -> String {
         let bytes: [u8; 16] = self.entropy().array();
-        bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+        format!("{:032x}", u128::from_be_bytes(bytes))
     }
 
     /// Makes the snapshot be read anew by the next transaction.
@@ -785,10 +785,13 @@ impl Guard {
                 changes: Vec::new(),
             };
             let result = match work(cx, input.by(&caller)).await {
-                Ok(Done { cx, reply }) => {
+                Ok(Done { cx, reply, finish }) => {
                     let Ctx { tx, view, target, decision, notes, changes } = cx;
                     let settled = Settled { tx, view, target, decision, notes, changes, reply };
-                    self.settle(O::ROW, settled).await.map_err(Problem::from)
+                    match (self.settle(O::ROW, settled).await, finish) {
+                        (Ok(reply), Some(finish)) => return finish(reply).map_err(Stop::Problem),
+                        (settled, _) => settled.map_err(Problem::from),
+                    }
                 }
                 Err(problem) => Err(problem),
             };
@@ -825,8 +828,8 @@ impl Guard {
                     reason: None,
                     trace: Some(explain::trace_json(&decision.trace)),
                     revision: self.revision(),
-                    before: notes.before.map(|json| json.to_string()),
-                    after: notes.after.map(|json| json.to_string()),
+                    before: notes.before.as_ref().and_then(|json| serde_json::to_string(json).ok()),
+                    after: notes.after.as_ref().and_then(|json| serde_json::to_string(json).ok()),
                     remote_address: caller.address.map(|address| address.to_string()),
                 }
             };

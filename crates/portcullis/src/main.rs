@@ -1,5 +1,8 @@
 //! The `portcullis` program; see the library for what it does.
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> std::process::ExitCode {
     portcullis::main()
 }

@@ -1,5 +1,8 @@
 //! Access tokens: JWTs as RFC 9068 profiles them, signed with ES256, for the API gateway alone.
 
+use std::sync::Arc;
+
+use portcullis_crypto::jws::SigningKey;
 use portcullis_guard::View;
 use portcullis_guard::authn::bearer;
 use portcullis_model::{Problem, UserId};
@@ -10,11 +13,27 @@ use super::family::Family;
 /// Seconds that a token lives.
 pub const LIFE_S: i64 = 3_600;
 
-/// Signs a token of a family for `scopes`.
+/// A token that says everything and is not signed yet.
+pub struct Unsigned {
+    key: Arc<SigningKey>,
+    claims: Json,
+}
+
+impl Unsigned {
+    /// Signs it.
+    ///
+    /// # Errors
+    /// 500 when the library refuses, which it has no reason to.
+    pub fn sign(&self) -> Result<String, Problem> {
+        self.key.sign(bearer::ACCESS_TOKEN_TYPE, &self.claims).map_err(Problem::bug)
+    }
+}
+
+/// A token of a family for `scopes`.
 ///
 /// # Errors
 /// 500 when there is no key.
-pub fn sign(view: &View, client_id: &str, user: UserId, family: &Family, scopes: &str) -> Result<String, Problem> {
+pub fn of(view: &View, client_id: &str, user: UserId, family: &Family, scopes: &str) -> Result<Unsigned, Problem> {
     let now_s = view.now().0.div_euclid(1_000);
     let (key, account_id) = view.with(|snapshot| {
         let account_id = snapshot.person(user).map(|person| person.account_id.clone());
@@ -39,5 +58,5 @@ pub fn sign(view: &View, client_id: &str, user: UserId, family: &Family, scopes:
     if let Some(thumbprint) = &family.key_thumbprint {
         put("cnf", json!({"jkt": thumbprint}));
     }
-    key.sign(bearer::ACCESS_TOKEN_TYPE, &Json::Object(claims)).map_err(Problem::bug)
+    Ok(Unsigned { key, claims: Json::Object(claims) })
 }

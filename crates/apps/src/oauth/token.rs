@@ -3,9 +3,9 @@
 use portcullis_authz::op;
 use portcullis_crypto::PlainToken;
 use portcullis_guard::oauth::ClientKind;
-use portcullis_guard::{Client, Ctx, Handlers, Input, Outcome, Reply, Trouble, Tx, Write};
+use portcullis_guard::{Client, Ctx, Handlers, Input, Outcome, Reply, ReplyBody, Trouble, Tx, Write};
 use portcullis_model::{Problem, ScopeSet};
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
 use super::access_token;
 use super::authorize::is_resource;
@@ -45,9 +45,9 @@ async fn token(mut cx: Cx, input: Input, client: Client) -> Outcome<op::OauthTok
                 Some(json!({"grantType": input.form("grant_type"), "scopes": issued.scopes})),
             );
             let token =
-                access_token::sign(&view, &client.facts.client_id, issued.family.user, &issued.family, &issued.scopes)?;
+                access_token::of(&view, &client.facts.client_id, issued.family.user, &issued.family, &issued.scopes)?;
             let mut body = json!({
-                "access_token": token,
+                "access_token": null,
                 "token_type": if issued.family.key_thumbprint.is_some() { "DPoP" } else { "Bearer" },
                 "expires_in": access_token::LIFE_S,
                 "scope": issued.scopes,
@@ -57,7 +57,12 @@ async fn token(mut cx: Cx, input: Input, client: Client) -> Outcome<op::OauthTok
                 let left_ms = issued.family.expires_at_ms - view.now().0;
                 members.insert("refresh_token_expires_in".into(), (left_ms.min(family::IDLE_MS) / 1_000).into());
             }
-            cx.done(Reply::json(body).with_header("cache-control", "no-store").with_header("pragma", "no-cache"))
+            let reply = Reply::json(Json::Null).with_header("cache-control", "no-store").with_header("pragma", "no-cache");
+            // An ES256 signature takes as long as everything else here.
+            cx.done_then(reply, move |reply| {
+                body["access_token"] = token.sign()?.into();
+                Ok(Reply { body: ReplyBody::Json(body), ..reply })
+            })
         }
         Err(error) => {
             cx.acts(&client.facts.client_id, None);

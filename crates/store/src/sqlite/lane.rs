@@ -38,7 +38,7 @@ use super::{
 use crate::{EngineError, Row, Sql, StoreError, Value, sql::Collation};
 
 /// Members that share one commit at most: bounds what a crash can take along and how long the first one waits.
-const GROUP_MAX: usize = 64;
+const GROUP_MAX: usize = 32;
 
 pub(crate) struct Lane {
     writer: Arc<Mutex<Writer>>,

@@ -514,6 +514,54 @@ for (const [how, options] of [['', {}], [', without JavaScript', { javaScriptEna
   }));
 }
 
+// ---- apps that an administrator installs
+
+/** A Connect app that is nothing but a descriptor, and takes whatever it is told. */
+const connectApp = createServer((request, answer) => {
+  if (request.url !== '/atlassian-connect.json') { answer.statusCode = 204; answer.end(); return; }
+  const scopes = ['READ', 'WRITE', 'PROJECT_ADMIN', 'ACT_AS_USER'];
+  answer.end(JSON.stringify({
+    key: 'com.example.timesheets', name: 'Timesheets', description: 'Adds up worklogs of a week.', vendor: { name: 'Example' }, scopes,
+    baseUrl: connectBase(), authentication: { type: 'jwt' }, lifecycle: { installed: '/installed' },
+    modules: { webhooks: [{ event: 'jira:issue_updated', url: '/hook' }] },
+  }));
+});
+await new Promise(resolve => connectApp.listen(0, '127.0.0.1', resolve));
+connectApp.unref();
+const connectBase = () => `http://127.0.0.1:${connectApp.address().port}`;
+
+async function lookAtConnectApp(page, url = `${connectBase()}/atlassian-connect.json`) {
+  await page.goto('/admin/connect-apps');
+  await page.getByLabel('Address of its descriptor').fill(url);
+  await page.getByRole('button', { name: 'Look at it' }).click();
+}
+
+for (const [how, options] of [['', {}], [', without JavaScript', { javaScriptEnabled: false }]]) {
+  await check(`an administrator looks at a Connect app, installs, stops and removes it${how}`, async visitor => {
+    const page = await visitor(options);
+    await signIn(page, ada);
+    await lookAtConnectApp(page, 'http://10.0.0.1/atlassian-connect.json');
+    await page.getByRole('alert').getByText('not a public address').waitFor();
+    equal(await page.getByLabel('Address of its descriptor').inputValue(), 'http://10.0.0.1/atlassian-connect.json');
+    await lookAtConnectApp(page);
+    await page.getByRole('heading', { name: 'Timesheets' }).waitFor();
+    await page.getByText('Act as any user').waitFor();
+    await page.getByText('All 2 projects').waitFor();
+    await page.getByRole('button', { name: 'Install' }).click();
+    await page.getByRole('status').getByText('The app is installed').waitFor();
+    await row(page, 'Timesheets').getByRole('button', { name: 'Stop' }).click();
+    await page.getByRole('status').getByText('The app is stopped').waitFor();
+    await row(page, 'Timesheets').getByRole('button', { name: 'Let it work' }).click();
+    await page.getByRole('status').getByText('may work again').waitFor();
+    await row(page, 'Timesheets').locator('summary', { hasText: 'Uninstall' }).click();
+    await page.getByRole('button', { name: 'Uninstall “Timesheets”' }).last().click();
+    await page.getByRole('status').getByText('The app is uninstalled').waitFor();
+    const other = await visitor(options);
+    await signIn(other, ben);
+    equal((await other.goto('/admin/connect-apps')).status(), 403);
+  });
+}
+
 // ---- how it looks
 
 async function tokensWithNew(page) {
@@ -548,6 +596,13 @@ const looks = [
   ['developer-app', async page => { await page.goto('/console/apps'); await page.getByRole('link', { name: 'Sprint reporter' }).click(); }],
   ['issue', page => page.goto('/browse/DEMO-1')],
   ['error', page => page.goto('/browse/NONE-1')],
+  ['admin-apps', async page => { await page.context().clearCookies(); await signIn(page, ada); await page.goto('/admin/apps'); }],
+  ['connect-wrong', page => lookAtConnectApp(page, 'http://10.0.0.1/')],
+  ['connect-preview', page => lookAtConnectApp(page)],
+  ['connect-apps', async page => {
+    await page.getByRole('button', { name: /Install|Update/ }).click();
+    await page.locator('.ask summary').first().click();
+  }],
 ];
 
 for (const [mode, options] of [

@@ -76,6 +76,7 @@ async fn token(world: &World) {
             surface,
             method: "GET",
             path: "/rest/api/3/issue/DEMO-1",
+            query: "",
             authorization: Some(&authorization),
             dpop: None,
             session_cookie: None,

@@ -6,6 +6,7 @@
 mod wire;
 
 pub mod api_token;
+pub mod app_user;
 mod application;
 mod audit_log;
 mod audit_records;

@@ -160,6 +160,7 @@ impl Site {
         let head = RequestHead {
             dpop: None,
             method: row.method.name(),
+            query: "",
             path: row.path,
             surface: Surface::Management,
             authorization: Some(&header),

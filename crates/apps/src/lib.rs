@@ -1,6 +1,7 @@
-//! Apps and what they are let do. So far OAuth 2.0 (3LO) apps: clients, consent, tokens, revocation.
+//! Apps and what they are let do: OAuth 2.0 (3LO) apps with consent and tokens, and Connect apps with their installation.
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
+pub mod connect;
 pub mod oauth;
 pub mod signing_key;
 mod wire;
@@ -8,7 +9,8 @@ mod wire;
 use portcullis_guard::Handlers;
 
 /// Adds every handler of this crate.
-pub fn handlers(handlers: &mut Handlers) {
+pub fn handlers(handlers: &mut Handlers, services: &connect::Services) {
     oauth::handlers(handlers);
+    connect::handlers(handlers, services);
     signing_key::handlers(handlers);
 }

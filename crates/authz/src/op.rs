@@ -737,6 +737,22 @@ pub static ROWS: &[&Row] = &[
     &rows::MANAGE_DELETE_SERVICE_OAUTH_CLIENT,
     &rows::MANAGE_EXPLAIN_SCOPES,
     &rows::MANAGE_ROTATE_SIGNING_KEY,
+    &rows::CONNECT_TOKEN,
+    &rows::CONNECT_INSTALL_KEY,
+    &rows::CONNECT_ADDON_INFO,
+    &rows::UPM_SETTINGS,
+    &rows::UPM_LIST,
+    &rows::UPM_INSTALL,
+    &rows::UPM_TASK,
+    &rows::UPM_PLUGIN,
+    &rows::UPM_UNINSTALL,
+    &rows::MANAGE_LIST_CONNECT_APPS,
+    &rows::MANAGE_PREVIEW_CONNECT_APP,
+    &rows::MANAGE_INSTALL_CONNECT_APP,
+    &rows::MANAGE_GET_CONNECT_APP,
+    &rows::MANAGE_ENABLE_CONNECT_APP,
+    &rows::MANAGE_DISABLE_CONNECT_APP,
+    &rows::MANAGE_UNINSTALL_CONNECT_APP,
 ];
 
 /// `GET /rest/api/3/announcementBanner`
@@ -6593,6 +6609,134 @@ pub struct ManageRotateSigningKey;
 impl Operation for ManageRotateSigningKey {
     type Mode = Policy;
     const ROW: &'static Row = &rows::MANAGE_ROTATE_SIGNING_KEY;
+}
+
+/// `POST /oauth2/token`
+pub struct ConnectToken;
+
+impl Operation for ConnectToken {
+    type Mode = Write;
+    const ROW: &'static Row = &rows::CONNECT_TOKEN;
+}
+
+/// `GET /connect/install-keys/{kid}`
+pub struct ConnectInstallKey;
+
+impl Operation for ConnectInstallKey {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::CONNECT_INSTALL_KEY;
+}
+
+/// `GET /rest/atlassian-connect/1/addons/{addonKey}`
+pub struct ConnectAddonInfo;
+
+impl Operation for ConnectAddonInfo {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::CONNECT_ADDON_INFO;
+}
+
+/// `GET /rest/plugins/1.0/settings`
+pub struct UpmSettings;
+
+impl Operation for UpmSettings {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::UPM_SETTINGS;
+}
+
+/// `GET /rest/plugins/1.0`
+pub struct UpmList;
+
+impl Operation for UpmList {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::UPM_LIST;
+}
+
+/// `POST /rest/plugins/1.0`
+pub struct UpmInstall;
+
+impl Operation for UpmInstall {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::UPM_INSTALL;
+}
+
+/// `GET /rest/plugins/1.0/pending/{taskId}`
+pub struct UpmTask;
+
+impl Operation for UpmTask {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::UPM_TASK;
+}
+
+/// `GET /rest/plugins/1.0/{pluginKey}`
+pub struct UpmPlugin;
+
+impl Operation for UpmPlugin {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::UPM_PLUGIN;
+}
+
+/// `DELETE /rest/plugins/1.0/{pluginKey}`
+pub struct UpmUninstall;
+
+impl Operation for UpmUninstall {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::UPM_UNINSTALL;
+}
+
+/// `GET /api/portcullis/v1/connect-apps`
+pub struct ManageListConnectApps;
+
+impl Operation for ManageListConnectApps {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::MANAGE_LIST_CONNECT_APPS;
+}
+
+/// `POST /api/portcullis/v1/connect-apps/preview`
+pub struct ManagePreviewConnectApp;
+
+impl Operation for ManagePreviewConnectApp {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::MANAGE_PREVIEW_CONNECT_APP;
+}
+
+/// `POST /api/portcullis/v1/connect-apps`
+pub struct ManageInstallConnectApp;
+
+impl Operation for ManageInstallConnectApp {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::MANAGE_INSTALL_CONNECT_APP;
+}
+
+/// `GET /api/portcullis/v1/connect-apps/{appKey}`
+pub struct ManageGetConnectApp;
+
+impl Operation for ManageGetConnectApp {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::MANAGE_GET_CONNECT_APP;
+}
+
+/// `POST /api/portcullis/v1/connect-apps/{appKey}/enable`
+pub struct ManageEnableConnectApp;
+
+impl Operation for ManageEnableConnectApp {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::MANAGE_ENABLE_CONNECT_APP;
+}
+
+/// `POST /api/portcullis/v1/connect-apps/{appKey}/disable`
+pub struct ManageDisableConnectApp;
+
+impl Operation for ManageDisableConnectApp {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::MANAGE_DISABLE_CONNECT_APP;
+}
+
+/// `DELETE /api/portcullis/v1/connect-apps/{appKey}`
+pub struct ManageUninstallConnectApp;
+
+impl Operation for ManageUninstallConnectApp {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::MANAGE_UNINSTALL_CONNECT_APP;
 }
 
 #[rustfmt::skip]
@@ -16106,6 +16250,214 @@ mod rows {
 
     pub static MANAGE_ROTATE_SIGNING_KEY: Row = Row {
         id: "manageRotateSigningKey", number: 731, method: Method::Post, path: "/api/portcullis/v1/signing-keys/rotate",
+        area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::SiteAdmin,
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static CONNECT_TOKEN: Row = Row {
+        id: "connectToken", number: 732, method: Method::Post, path: "/oauth2/token",
+        area: Area::Authorization, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Anonymous]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Nothing,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: Some("an app proves itself with an assertion that its secret signs; checked by the endpoint"),
+    };
+
+    pub static CONNECT_INSTALL_KEY: Row = Row {
+        id: "connectInstallKey", number: 733, method: Method::Get, path: "/connect/install-keys/{kid}",
+        area: Area::Site, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Nothing,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: Some("public keys, which apps check our signature with"),
+    };
+
+    pub static CONNECT_ADDON_INFO: Row = Row {
+        id: "connectAddonInfo", number: 734, method: Method::Get, path: "/rest/atlassian-connect/1/addons/{addonKey}",
+        area: Area::Site, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        access: AccessSet::of(&[AccessKind::Connect]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Scope(ConnectScope::None),
+        permission: Expr::Caller(CallerRule { connect: true, forge: false, oauth: false, internal: false, owns: Some("addon_key"), app_only: false }),
+        locate: Locate::NotLocated,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static UPM_SETTINGS: Row = Row {
+        id: "upmSettings", number: 735, method: Method::Get, path: "/rest/plugins/1.0/settings",
+        area: Area::Site, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::SiteAdmin,
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static UPM_LIST: Row = Row {
+        id: "upmList", number: 736, method: Method::Get, path: "/rest/plugins/1.0",
+        area: Area::Site, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::SiteAdmin,
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static UPM_INSTALL: Row = Row {
+        id: "upmInstall", number: 737, method: Method::Post, path: "/rest/plugins/1.0",
+        area: Area::Site, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::SiteAdmin,
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static UPM_TASK: Row = Row {
+        id: "upmTask", number: 738, method: Method::Get, path: "/rest/plugins/1.0/pending/{taskId}",
+        area: Area::Site, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::SiteAdmin,
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static UPM_PLUGIN: Row = Row {
+        id: "upmPlugin", number: 739, method: Method::Get, path: "/rest/plugins/1.0/{pluginKey}",
+        area: Area::Site, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::SiteAdmin,
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static UPM_UNINSTALL: Row = Row {
+        id: "upmUninstall", number: 740, method: Method::Delete, path: "/rest/plugins/1.0/{pluginKey}",
+        area: Area::Site, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::SiteAdmin,
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static MANAGE_LIST_CONNECT_APPS: Row = Row {
+        id: "manageListConnectApps", number: 741, method: Method::Get, path: "/api/portcullis/v1/connect-apps",
+        area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::SiteAdmin,
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static MANAGE_PREVIEW_CONNECT_APP: Row = Row {
+        id: "managePreviewConnectApp", number: 742, method: Method::Post, path: "/api/portcullis/v1/connect-apps/preview",
+        area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::SiteAdmin,
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static MANAGE_INSTALL_CONNECT_APP: Row = Row {
+        id: "manageInstallConnectApp", number: 743, method: Method::Post, path: "/api/portcullis/v1/connect-apps",
+        area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::SiteAdmin,
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static MANAGE_GET_CONNECT_APP: Row = Row {
+        id: "manageGetConnectApp", number: 744, method: Method::Get, path: "/api/portcullis/v1/connect-apps/{appKey}",
+        area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::SiteAdmin,
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static MANAGE_ENABLE_CONNECT_APP: Row = Row {
+        id: "manageEnableConnectApp", number: 745, method: Method::Post, path: "/api/portcullis/v1/connect-apps/{appKey}/enable",
+        area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::SiteAdmin,
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static MANAGE_DISABLE_CONNECT_APP: Row = Row {
+        id: "manageDisableConnectApp", number: 746, method: Method::Post, path: "/api/portcullis/v1/connect-apps/{appKey}/disable",
+        area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::SiteAdmin,
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static MANAGE_UNINSTALL_CONNECT_APP: Row = Row {
+        id: "manageUninstallConnectApp", number: 747, method: Method::Delete, path: "/api/portcullis/v1/connect-apps/{appKey}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,

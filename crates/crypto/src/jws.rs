@@ -10,6 +10,7 @@
 use std::fmt;
 use std::sync::Arc;
 
+use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::PublicKeyComponents;
 use aws_lc_rs::signature::{
@@ -129,6 +130,20 @@ impl SigningKey {
         let document: Pkcs8V1Der<'_> = pair.as_der().map_err(|_| InvalidKey)?;
         let secret = SecretSlice::from(document.as_ref().to_vec());
         Ok((SigningKey { kid, private: Private::Rsa(Box::new(pair)) }, secret))
+    }
+
+    /// The public half of an RSA key as PEM (RFC 7468, section 13), with LF at line ends; `None` for any other kind.
+    pub fn public_pem(&self) -> Option<String> {
+        let Private::Rsa(pair) = &self.private else { return None };
+        let der: PublicKeyX509Der<'_> = pair.public_key().as_der().ok()?;
+        let encoded = base64::engine::general_purpose::STANDARD.encode(der.as_ref());
+        let mut out = String::from("-----BEGIN PUBLIC KEY-----\n");
+        for line in encoded.as_bytes().chunks(64) {
+            out.extend(line.iter().map(|byte| char::from(*byte)));
+            out.push('\n');
+        }
+        out.push_str("-----END PUBLIC KEY-----\n");
+        Some(out)
     }
 
     /// From PKCS #8.

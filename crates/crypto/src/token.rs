@@ -38,11 +38,13 @@ pub enum TokenKind {
     AccessToken,
     /// A refresh token (RFC 6749, section 1.5).
     RefreshToken,
+    /// The secret that a Connect app shares with this site.
+    ConnectSecret,
 }
 
 impl TokenKind {
     /// Every kind, for lists, scanner patterns and tests.
-    pub const ALL: [TokenKind; 8] = [
+    pub const ALL: [TokenKind; 9] = [
         TokenKind::ApiToken,
         TokenKind::ScopedApiToken,
         TokenKind::Session,
@@ -51,6 +53,7 @@ impl TokenKind {
         TokenKind::AuthorizationCode,
         TokenKind::AccessToken,
         TokenKind::RefreshToken,
+        TokenKind::ConnectSecret,
     ];
 
     /// The first five characters of every token of this kind. Fixed for ever: tokens in use begin with it.
@@ -64,6 +67,7 @@ impl TokenKind {
             TokenKind::AuthorizationCode => "ptac_",
             TokenKind::AccessToken => "ptoa_",
             TokenKind::RefreshToken => "ptrt_",
+            TokenKind::ConnectSecret => "ptns_",
         }
     }
 
@@ -77,6 +81,7 @@ impl TokenKind {
             b"ptac_" => TokenKind::AuthorizationCode,
             b"ptoa_" => TokenKind::AccessToken,
             b"ptrt_" => TokenKind::RefreshToken,
+            b"ptns_" => TokenKind::ConnectSecret,
             _ => return None,
         })
     }

@@ -55,6 +55,12 @@ pub(crate) fn body_kind(
     match media {
         None if !announces_body => Ok(BodyKind::None),
         Some("application/json") if takes == BodyKind::Parameters => Ok(takes),
+        // The plugin manager's own types, which are JSON.
+        Some("application/vnd.atl.plugins.install.uri+json" | "application/vnd.atl.plugins.remote.install+json")
+            if row.id == "upmInstall" =>
+        {
+            Ok(takes)
+        }
         Some(media) if media == expected => Ok(if takes == BodyKind::Parameters { BodyKind::Form } else { takes }),
         // A client that sends a type out of habit with an empty body means no body.
         Some(_) if !announces_body => Ok(BodyKind::None),

@@ -386,6 +386,7 @@ impl Gateway {
             dpop,
             method: trail.method.as_str(),
             path: &trail.path,
+            query: trail.query.as_deref().unwrap_or_default(),
             session_cookie,
             origin: head::text(headers, "origin"),
             sec_fetch_site: head::text(headers, "sec-fetch-site"),

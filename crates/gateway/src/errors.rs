@@ -79,6 +79,9 @@ pub(crate) fn refusal(
         RefusalKind::WrongCredential => {
             shape(403, "application/json", json!({"error": "Failed to parse Connect Session Auth Token"}).to_string())
         }
+        RefusalKind::Scope if surface != Surface::Gateway => {
+            messages(403, &["Request not in an authorized API scope".to_owned()], &[])
+        }
         RefusalKind::Scope => gateway(401, "Unauthorized; scope does not match"),
         RefusalKind::Forbidden => forbidden(refusal, row),
         RefusalKind::Hidden => hidden(refusal, row),

@@ -27,8 +27,8 @@ pub(crate) enum Place {
 }
 
 /// Paths of the authorization server; people sign in there too, with a session of its own, because the consent page is there.
-const AUTH: [&str; 9] =
-    ["/authorize", "/oauth", "/oidc", "/.well-known", "/login", "/logout", "/static", "/device", "/oauth2"];
+const AUTH: [&str; 10] =
+    ["/authorize", "/oauth", "/oidc", "/.well-known", "/login", "/logout", "/static", "/device", "/oauth2", "/connect"];
 /// Paths of the API gateway.
 const API: [&str; 7] = [
     "/ex",

@@ -3,14 +3,15 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use portcullis_authz::Subject;
+use portcullis_authz::{ConnectGrant, Subject};
 use portcullis_crypto::{PlainToken, TokenKind};
 use portcullis_model::{
-    AccessKind, ApiTokenId, AppGrantId, AppId, ScopeSet, SessionId, Surface, TokenFamilyId, UserId,
+    AccessKind, ApiTokenId, AppGrantId, AppId, ConnectAppId, ScopeSet, SessionId, Surface, TokenFamilyId, UserId,
 };
 
 use crate::authn::bearer::AccessToken;
 use crate::authn::client::ClientProof;
+use crate::authn::connect::ActAsToken;
 
 /// Which credential was used, for the audit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,7 +19,15 @@ pub(crate) enum CredentialRef {
     None,
     ApiToken(ApiTokenId),
     Session(SessionId),
-    AccessToken { client: AppId, grant: AppGrantId, family: TokenFamilyId },
+    AccessToken {
+        client: AppId,
+        grant: AppGrantId,
+        family: TokenFamilyId,
+    },
+    /// A Connect app's own token.
+    Connect(ConnectAppId),
+    /// A Connect app's token to act for a user.
+    ActAs(ConnectAppId),
     Operator,
 }
 
@@ -65,6 +74,14 @@ pub struct Caller {
     pub(crate) actor: Option<String>,
     /// What an access token said.
     pub(crate) access_token: Option<Arc<AccessToken>>,
+    /// What a Connect app may do.
+    pub(crate) connect: Option<ConnectGrant>,
+    /// An app acts as itself.
+    pub(crate) app_only: bool,
+    /// What a Connect app's token to act for a user said.
+    pub(crate) act_as: Option<Arc<ActAsToken>>,
+    /// What is wrong with the credential that was shown; for the decision, never for the answer.
+    pub(crate) why_not: Option<String>,
     /// What a client sent in the head to prove itself; the authorization server's endpoints look at it.
     pub(crate) client_proof: ClientProof,
 }
@@ -122,17 +139,39 @@ impl Caller {
             CredentialRef::None
             | CredentialRef::Session(_)
             | CredentialRef::AccessToken { .. }
+            | CredentialRef::Connect(_)
+            | CredentialRef::ActAs(_)
             | CredentialRef::Operator => None,
         }
     }
 
-    /// The app that acts for the account.
+    /// The Connect app that acts, as itself or for the account.
+    pub fn connect_app(&self) -> Option<ConnectAppId> {
+        match self.credential {
+            CredentialRef::Connect(app) | CredentialRef::ActAs(app) => Some(app),
+            CredentialRef::None
+            | CredentialRef::ApiToken(_)
+            | CredentialRef::Session(_)
+            | CredentialRef::AccessToken { .. }
+            | CredentialRef::Operator => None,
+        }
+    }
+
+    /// Whether an app acts as itself, for nobody else.
+    pub fn is_app_only(&self) -> bool {
+        self.app_only
+    }
+
+    /// The OAuth 2.0 app that acts for the account.
     pub fn app(&self) -> Option<AppId> {
         match self.credential {
             CredentialRef::AccessToken { client, .. } => Some(client),
-            CredentialRef::None | CredentialRef::ApiToken(_) | CredentialRef::Session(_) | CredentialRef::Operator => {
-                None
-            }
+            CredentialRef::None
+            | CredentialRef::ApiToken(_)
+            | CredentialRef::Session(_)
+            | CredentialRef::Connect(_)
+            | CredentialRef::ActAs(_)
+            | CredentialRef::Operator => None,
         }
     }
 
@@ -144,9 +183,10 @@ impl Caller {
     /// Whose budget of requests a request takes from: an app has one of its own for each account.
     pub fn budget(&self) -> Option<String> {
         let account_id = self.account_id.as_deref()?;
-        Some(match self.app() {
-            Some(app) => format!("{account_id} {app}"),
-            None => account_id.to_owned(),
+        Some(match (self.app(), self.connect_app()) {
+            (Some(app), _) => format!("{account_id} {app}"),
+            (None, Some(app)) => format!("{account_id} connect {app}"),
+            (None, None) => account_id.to_owned(),
         })
     }
 
@@ -166,8 +206,8 @@ impl Caller {
             access: self.access,
             user: self.user,
             scopes: self.scopes,
-            connect: None,
-            app_only: false,
+            connect: self.connect,
+            app_only: self.app_only,
             blocked: &[],
         }
     }
@@ -178,6 +218,8 @@ impl Caller {
             CredentialRef::ApiToken(id) => Some(format!("api_token:{id}")),
             CredentialRef::Session(id) => Some(format!("session:{id}")),
             CredentialRef::AccessToken { grant, family, .. } => Some(format!("app_grant:{grant}/{family}")),
+            CredentialRef::Connect(app) => Some(format!("connect_app:{app}")),
+            CredentialRef::ActAs(app) => Some(format!("connect_app:{app}/act_as")),
             CredentialRef::Operator => Some("operator".to_owned()),
         }
     }

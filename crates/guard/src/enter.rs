@@ -369,19 +369,24 @@ impl Guard {
         }
         let proof = self.read_proof(head, now);
         let proven = self.with_snapshot(|snapshot| {
-            authn::authenticate(snapshot, &self.0.throttle, row, head, presented.as_ref(), proof, now)
+            authn::authenticate(snapshot, self.addresses(), &self.0.throttle, row, head, presented.as_ref(), proof, now)
         });
         match proven {
             Ok(caller) => {
                 match caller.credential {
                     CredentialRef::ApiToken(id) => self.note_used(Used::ApiToken(id)),
                     CredentialRef::AccessToken { grant, .. } => self.note_used(Used::AppGrant(grant)),
-                    CredentialRef::None | CredentialRef::Session(_) | CredentialRef::Operator => {}
+                    CredentialRef::None
+                    | CredentialRef::Session(_)
+                    | CredentialRef::Connect(_)
+                    | CredentialRef::ActAs(_)
+                    | CredentialRef::Operator => {}
                 }
                 Ok(caller)
             }
             Err(not_proven) => {
-                let nobody = Caller { failed_login: not_proven.failed_login, ..authn::nobody(head) };
+                let nobody =
+                    Caller { failed_login: not_proven.failed_login, why_not: not_proven.why, ..authn::nobody(head) };
                 let decision = Decision {
                     outcome: Verdict::Deny { reason: not_proven.reason, target: TargetSeen::Yes },
                     trace: Vec::new(),
@@ -395,7 +400,7 @@ impl Guard {
         let look = |with: &mut dyn FnMut(&Snapshot)| self.with_snapshot(with);
         match self.0.bearer.read(text, look, self.addresses(), self.now()) {
             bearer::Presented::Token(token) => Some(token),
-            bearer::Presented::OtherJwt | bearer::Presented::Opaque => None,
+            bearer::Presented::ActAs(_) | bearer::Presented::OtherJwt | bearer::Presented::Opaque => None,
         }
     }
 
@@ -496,6 +501,10 @@ impl Guard {
             user_agent: String::new(),
             actor: Some(actor),
             access_token: None,
+            connect: None,
+            app_only: false,
+            act_as: None,
+            why_not: None,
             client_proof: ClientProof::default(),
         }
     }
@@ -580,6 +589,7 @@ impl Guard {
             all_projects: &|| {
                 self.with_snapshot(|snapshot| snapshot.policy.projects().map(|project| project.id).collect())
             },
+            connect_app: &|key| self.with_snapshot(|snapshot| snapshot.connect().app_named(key).map(|app| app.user)),
             names_fields: self.with_snapshot(Snapshot::names_fields),
         };
         let located = locate::locate(&mut tx, &directory, row, caller.user, input).await?;
@@ -970,6 +980,32 @@ impl Handlers {
                     }
                     work(cx, input, sign_in).await
                 };
+                guard.run(caller, input, again).await
+            })
+        });
+        self.0.insert(O::ROW.number, handler);
+    }
+
+    /// Adds the handler of an operation that first has to talk to somebody else, as to the app that is being installed: `prepare`
+    /// does that while no transaction is open, and `work` stores what came of it. The decision is made before the first and
+    /// again before the second.
+    pub fn on_prepared<O, P, Prepare, PrepareFut, F, Fut>(&mut self, prepare: Prepare, work: F)
+    where
+        O: Operation,
+        O::Mode: OpMode,
+        P: Clone + Send + Sync + 'static,
+        Prepare: Fn(View, Input) -> PrepareFut + Clone + Send + Sync + 'static,
+        PrepareFut: Future<Output = Result<P, Problem>> + Send + 'static,
+        F: Fn(Ctx<O>, Input, P) -> Fut + Clone + Send + Sync + 'static,
+        Fut: Future<Output = Outcome<O>> + Send + 'static,
+    {
+        let handler: Handler = Arc::new(move |guard, caller, input| {
+            let (prepare, work) = (prepare.clone(), work.clone());
+            Box::pin(async move {
+                guard.enter::<Read>(O::ROW, &caller, &input).await?.tx.finish().await?;
+                let view = View { guard: guard.clone(), caller: Arc::new(caller.clone()) };
+                let prepared = prepare(view, input.by(&caller)).await.map_err(Stop::Problem)?;
+                let again = move |cx: Ctx<O>, input: Input| work(cx, input, prepared.clone());
                 guard.run(caller, input, again).await
             })
         });

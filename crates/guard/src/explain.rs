@@ -3,9 +3,9 @@
 
 use portcullis_authz::decide::{Decision, Fact, Reason, Rule, Step, TargetSeen, Verdict};
 use portcullis_authz::policy::{Holder, Match};
-use portcullis_authz::{Row, op};
+use portcullis_authz::{ConnectRule, Row, op};
 use portcullis_crypto::{Entropy, Purpose, SealingKeys};
-use portcullis_model::{ScopeSet, Timestamp};
+use portcullis_model::{ConnectScope, ScopeSet, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::caller::Caller;
@@ -60,6 +60,9 @@ pub struct Record {
     /// Scopes the credential lacks.
     #[serde(rename = "m", skip_serializing_if = "Vec::is_empty", default)]
     pub missing_scopes: Vec<String>,
+    /// What was wrong with the credential.
+    #[serde(rename = "w", skip_serializing_if = "Option::is_none", default)]
+    pub why_not: Option<String>,
     /// The steps, as [`step_word`] writes them.
     #[serde(rename = "x")]
     pub trace: Vec<String>,
@@ -92,9 +95,11 @@ impl Record {
             revision,
             request_id: caller.request_id.clone(),
             missing_scopes: match reason {
+                Reason::Scope if caller.connect.is_some() => vec![connect_scope(row).to_owned()],
                 Reason::Scope => missing_scopes(row, caller.scopes).into_iter().map(str::to_owned).collect(),
                 _ => Vec::new(),
             },
+            why_not: caller.why_not.clone(),
             trace: words(&decision.trace),
         }
     }
@@ -131,6 +136,21 @@ impl Record {
     /// The row of the operation.
     pub fn row(&self) -> Option<&'static Row> {
         op::ROWS.iter().find(|row| row.id == self.operation).copied()
+    }
+}
+
+/// The Connect scope that an operation asks for.
+const fn connect_scope(row: &Row) -> &'static str {
+    match row.connect {
+        ConnectRule::Inaccessible => "INACCESSIBLE (no Connect app may do this)",
+        ConnectRule::Scope(ConnectScope::None) => "NONE",
+        ConnectRule::Scope(ConnectScope::Read) => "READ",
+        ConnectRule::Scope(ConnectScope::Write) => "WRITE",
+        ConnectRule::Scope(ConnectScope::Delete) => "DELETE",
+        ConnectRule::Scope(ConnectScope::ProjectAdmin) => "PROJECT_ADMIN",
+        ConnectRule::Scope(ConnectScope::Admin) => "ADMIN",
+        ConnectRule::Scope(ConnectScope::ActAsUser) => "ACT_AS_USER",
+        ConnectRule::Scope(ConnectScope::AccessEmailAddresses) => "ACCESS_EMAIL_ADDRESSES",
     }
 }
 

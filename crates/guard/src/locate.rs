@@ -99,6 +99,8 @@ pub(crate) struct Directory<'a> {
     pub scheme: &'a (dyn Fn(ProjectId) -> Option<i64> + Sync),
     pub share_matches: &'a (dyn Fn(&Share) -> bool + Sync),
     pub all_projects: &'a (dyn Fn() -> Vec<ProjectId> + Sync),
+    /// The account of the Connect app with this key.
+    pub connect_app: &'a (dyn Fn(&str) -> Option<UserId> + Sync),
     pub names_fields: bool,
 }
 
@@ -172,7 +174,14 @@ pub(crate) async fn locate<M: Mode>(
 ) -> Result<Located, StoreError> {
     let mut out = Located::nothing();
     match row.locate {
-        Locate::Nothing | Locate::NotLocated => {}
+        Locate::Nothing | Locate::NotLocated => {
+            // What an app keeps for itself belongs to its own account.
+            let key = input.param("addonKey");
+            if !key.is_empty() {
+                out.name = key.to_owned();
+                out.owner = (directory.connect_app)(key).map_or(Fact::Missing, |user| Fact::Known(Some(user)));
+            }
+        }
         // One workflow and one set of types and fields serve every project.
         Locate::UsedEverywhere => out.using = Fact::Known((directory.all_projects)()),
         Locate::Project(param) => project(tx, directory, &mut out, input.param(param), caller).await?,

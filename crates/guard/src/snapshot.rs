@@ -5,18 +5,22 @@
 //! revision than the snapshot's (another node committed) catches up from `policy_log` first.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use portcullis_authz::Policy;
 use portcullis_authz::policy::{
     AccountKind, Actor, GroupFacts, Holder, HolderFacts, LevelFacts, ProjectFacts, SchemeFacts, UserFacts,
 };
+use portcullis_crypto::jws::SigningKey;
 use portcullis_crypto::{SealingKeys, TokenHash};
 use portcullis_model::{
-    ApiTokenId, AppGrantId, AppId, FieldId, GlobalPermission, GlobalPermissionSet, GrantId, GroupId, LevelId,
-    ProjectId, ProjectPermission, RoleId, SchemeId, ScopeSet, SecuritySchemeId, SessionId, TokenFamilyId, UserId,
+    ApiTokenId, AppGrantId, AppId, ConnectAppId, FieldId, GlobalPermission, GlobalPermissionSet, GrantId, GroupId,
+    LevelId, ProjectId, ProjectPermission, RoleId, SchemeId, ScopeSet, SecuritySchemeId, SessionId, TokenFamilyId,
+    UserId,
 };
 use portcullis_store::{Mode, Row, Sql, StoreError, Tx};
 
+use crate::connect::{self, ConnectSnapshot};
 use crate::oauth::{self, OauthSnapshot};
 
 /// What an operation can change about the policy.
@@ -44,8 +48,10 @@ pub enum Entity {
     AppGrant(AppGrantId),
     /// A family of tokens that died.
     TokenFamily(TokenFamilyId),
-    /// The keys that sign access tokens.
+    /// The keys that sign access tokens and installations.
     SigningKeys,
+    /// A Connect app.
+    ConnectApp(ConnectAppId),
     /// The site's settings.
     Settings,
     /// Anything; reads everything again.
@@ -67,6 +73,7 @@ impl Entity {
             Entity::AppGrant(_) => "app_grant",
             Entity::TokenFamily(_) => "token_family",
             Entity::SigningKeys => "signing_keys",
+            Entity::ConnectApp(_) => "connect_app",
             Entity::Settings => "settings",
             Entity::Everything => "everything",
         }
@@ -84,6 +91,7 @@ impl Entity {
             Entity::OauthClient(id) => id.to_string(),
             Entity::AppGrant(id) => id.to_string(),
             Entity::TokenFamily(id) => id.to_string(),
+            Entity::ConnectApp(id) => id.to_string(),
             Entity::GlobalGrants | Entity::SigningKeys | Entity::Settings | Entity::Everything => String::new(),
         }
     }
@@ -103,6 +111,7 @@ impl Entity {
             ("oauth_client", Some(id)) => Entity::OauthClient(AppId(id)),
             ("app_grant", Some(id)) => Entity::AppGrant(AppGrantId(id)),
             ("token_family", Some(id)) => Entity::TokenFamily(TokenFamilyId(id)),
+            ("connect_app", Some(id)) => Entity::ConnectApp(ConnectAppId(id)),
             ("signing_keys", _) => Entity::SigningKeys,
             ("settings", _) => Entity::Settings,
             _ => Entity::Everything,
@@ -203,6 +212,7 @@ pub struct Snapshot {
     group_names: HashMap<GroupId, (String, String)>,
     names_fields: bool,
     oauth: OauthSnapshot,
+    connect: ConnectSnapshot,
     /// Settings of the site.
     pub settings: Settings,
 }
@@ -244,6 +254,11 @@ impl Snapshot {
     /// OAuth 2.0 clients, grants, dead families and signing keys.
     pub fn oauth(&self) -> &OauthSnapshot {
         &self.oauth
+    }
+
+    /// Installed Connect apps.
+    pub fn connect(&self) -> &ConnectSnapshot {
+        &self.connect
     }
 
     /// The project with this key, now or formerly; exact spelling.
@@ -354,6 +369,8 @@ impl Snapshot {
                 }
             }
             Loaded::Oauth(change) => self.oauth.apply(change),
+            Loaded::Connect((id, app)) => self.connect.apply(id, app),
+            Loaded::InstallKey(key) => self.connect.set_install_key(key),
             Loaded::Settings(settings) => self.settings = settings,
         }
     }
@@ -376,6 +393,8 @@ pub(crate) enum Loaded {
     ApiToken(ApiTokenId, Option<(TokenHash, TokenFacts)>),
     Session(SessionId, Option<(TokenHash, SessionFacts)>),
     Oauth(oauth::Change),
+    Connect(connect::Change),
+    InstallKey(Option<Arc<SigningKey>>),
     Settings(Settings),
 }
 
@@ -403,7 +422,13 @@ pub(crate) async fn load<M: Mode>(
             Entity::OauthClient(id) => out.extend(oauth::clients(tx, Some(id)).await?.into_iter().map(Loaded::Oauth)),
             Entity::AppGrant(id) => out.extend(oauth::grants(tx, Some(id)).await?.into_iter().map(Loaded::Oauth)),
             Entity::TokenFamily(id) => out.extend(oauth::families(tx, Some(id)).await?.into_iter().map(Loaded::Oauth)),
-            Entity::SigningKeys => out.push(Loaded::Oauth(oauth::signing_keys(tx, keys).await?)),
+            Entity::SigningKeys => {
+                out.push(Loaded::Oauth(oauth::signing_keys(tx, keys).await?));
+                out.push(Loaded::InstallKey(connect::install_key(tx, keys).await?));
+            }
+            Entity::ConnectApp(id) => {
+                out.extend(connect::apps(tx, keys, Some(id)).await?.into_iter().map(Loaded::Connect));
+            }
             Entity::Settings => out.push(settings(tx).await?),
             Entity::Everything => {}
         }
@@ -440,6 +465,8 @@ async fn load_everything<M: Mode>(tx: &mut Tx<M>, keys: &SealingKeys) -> Result<
     out.extend(oauth::grants(tx, None).await?.into_iter().map(Loaded::Oauth));
     out.extend(oauth::families(tx, None).await?.into_iter().map(Loaded::Oauth));
     out.push(Loaded::Oauth(oauth::signing_keys(tx, keys).await?));
+    out.push(Loaded::InstallKey(connect::install_key(tx, keys).await?));
+    out.extend(connect::apps(tx, keys, None).await?.into_iter().map(Loaded::Connect));
     out.push(settings(tx).await?);
     Ok(out)
 }

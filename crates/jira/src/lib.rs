@@ -29,7 +29,7 @@ mod remote_link;
 mod resolution;
 mod restriction;
 pub mod rich_text;
-mod role;
+pub mod role;
 pub mod search;
 mod security;
 mod server_info;

@@ -44,7 +44,7 @@ ids! {
     LevelId;
     /// A custom field, the number in `customfield_10010`.
     FieldId;
-    /// An app: an OAuth 2.0 client, a Connect app or a Forge app.
+    /// An OAuth 2.0 client: a row of `app_oauth_client`.
     AppId;
     /// A row of `account_api_token`.
     ApiTokenId;
@@ -54,6 +54,8 @@ ids! {
     AppGrantId;
     /// The tokens that come of one authorization, each made from the one before: a row of `app_oauth_family`.
     TokenFamilyId;
+    /// A Connect app: a row of `app_connect`.
+    ConnectAppId;
     /// A secret of an OAuth 2.0 client.
     ClientSecretId;
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use portcullis_gateway::Hosts;
 use portcullis_guard::Addresses;
+use portcullis_outbound::AddressRules;
 use portcullis_store::StoreConfig;
 use serde::Deserialize;
 
@@ -25,6 +26,8 @@ struct File {
     hosts: Option<HostNames>,
     #[serde(default)]
     tls: Option<TlsFiles>,
+    #[serde(default)]
+    outbound: Calls,
     #[serde(default)]
     limits: Limits,
     #[serde(default)]
@@ -49,6 +52,14 @@ struct HostNames {
 struct TlsFiles {
     certificate_file: PathBuf,
     key_file: PathBuf,
+}
+
+/// Calls to apps.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+struct Calls {
+    /// Networks beside the public internet where apps may be, such as `10.1.0.0/16`.
+    allow: Vec<String>,
 }
 
 #[derive(Clone, Debug, Deserialize)]
@@ -114,6 +125,7 @@ pub(crate) struct Config {
     pub tls_files: Option<(PathBuf, PathBuf)>,
     pub key_file: PathBuf,
     pub store: StoreConfig,
+    pub outbound: AddressRules,
     pub limits: Limits,
     pub danger: Danger,
     pub log: Log,
@@ -154,6 +166,13 @@ impl Config {
         {
             bail!("[limits] must be larger than 0");
         }
+        let mut allowed = Vec::new();
+        for text in &file.outbound.allow {
+            allowed.push(text.parse().with_context(|| format!("[outbound] allow: `{text}`"))?);
+        }
+        let rules = AddressRules::with(allowed);
+        // The apps of a demo run beside it.
+        let outbound = if file.danger.emulator_controls { rules.and_loopback() } else { rules };
         let (addresses, hosts) = roles(&base_url, file.hosts.unwrap_or_default())?;
         Ok(Self {
             listen: file.listen,
@@ -163,6 +182,7 @@ impl Config {
             base_url,
             key_file: folder.join(file.key_file),
             store,
+            outbound,
             limits: file.limits,
             danger: file.danger,
             log: file.log,

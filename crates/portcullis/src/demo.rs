@@ -10,6 +10,7 @@ use clap::Args as ClapArgs;
 use portcullis_gateway::{Gateway, Hosts};
 use portcullis_guard::{Addresses, SystemClock};
 use portcullis_model::Clock;
+use portcullis_outbound::AddressRules;
 use portcullis_store::{Store, StoreConfig, StoreError};
 use serde_json::{Value as Json, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -136,6 +137,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         false => None,
     };
     let config = Config {
+        outbound: AddressRules::default().and_loopback(),
         listen: args.listen,
         addresses: match args.vendor_hosts {
             true => Addresses {
@@ -253,6 +255,8 @@ async fn card(gateway: &Gateway, base_url: &str, people: &[Person], oauth_app: &
             "accessible_resources": format!("{api}/oauth/token/accessible-resources"),
             "me": format!("{api}/me"),
             "gateway": addresses.gateway(&cloud_id),
+            "connect_token": format!("{issuer}/oauth2/token"),
+            "install_keys": format!("{issuer}/connect/install-keys"),
             "management": format!("{base_url}/api/portcullis/v1"),
             "metrics": format!("{base_url}/metrics"),
         },

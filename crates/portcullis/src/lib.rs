@@ -1,6 +1,7 @@
 //! The program: configuration, commands, wiring, background jobs.
 
 mod admin;
+mod app_accounts;
 mod audit;
 mod backup;
 mod check;

@@ -5,21 +5,25 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context, bail};
+use portcullis_apps::connect::Services;
 use portcullis_crypto::SystemEntropy;
 use portcullis_gateway::Gateway;
 use portcullis_guard::{Deployment, EmulatedClock, Guard, Handlers, SystemClock};
 use portcullis_model::Clock;
+use portcullis_outbound::Outbound;
 use portcullis_store::{Store, StoreConfig};
 use tokio::net::TcpListener;
 
+use crate::app_accounts::Accounts;
 use crate::config::{Config, Log};
 use crate::{jobs, keys};
 
-/// Every handler of the product.
-pub fn handlers() -> Handlers {
+/// Every handler of the product. `outbound` calls Connect apps.
+pub fn handlers(outbound: Outbound) -> Handlers {
     let mut handlers = Handlers::default();
+    let services = Services { outbound, accounts: Arc::new(Accounts) };
     portcullis_accounts::handlers(&mut handlers);
-    portcullis_apps::handlers(&mut handlers);
+    portcullis_apps::handlers(&mut handlers, &services);
     portcullis_jira::handlers(&mut handlers);
     portcullis_console::handlers(&mut handlers);
     handlers
@@ -51,6 +55,9 @@ pub(crate) async fn open(config: &Config, base_url: String) -> anyhow::Result<Ga
     portcullis_apps::signing_key::ensure(&guard)
         .await
         .map_err(|problem| anyhow::anyhow!("cannot make the key that signs access tokens: {problem:?}"))?;
+    portcullis_apps::connect::install_key::ensure(&guard)
+        .await
+        .map_err(|problem| anyhow::anyhow!("cannot make the key that signs installations: {problem:?}"))?;
     let mut edge = portcullis_gateway::Config::new(base_url);
     edge.body_bytes_max = config.limits.body_bytes_max;
     edge.upload_bytes_max = config.limits.upload_bytes_max;
@@ -59,7 +66,8 @@ pub(crate) async fn open(config: &Config, base_url: String) -> anyhow::Result<Ga
     edge.hosts = config.hosts.clone();
     edge.tls = tls;
     edge.emulator = emulator;
-    Ok(Gateway::new(guard, handlers(), edge))
+    let outbound = Outbound::new(config.outbound.clone()).context("cannot set up outgoing connections")?;
+    Ok(Gateway::new(guard, handlers(outbound), edge))
 }
 
 /// Refuses a file that is not there: opening it would make an empty database.

@@ -1,5 +1,6 @@
 //! Tools for tests: an engine written twice, and more.
 
+pub mod connect;
 pub mod oauth;
 pub mod rows;
 pub mod twin;

@@ -13,6 +13,7 @@ use portcullis_crypto::{KeyId, SealingKey, SealingKeys, SystemEntropy};
 use portcullis_gateway::{Config, Gateway};
 use portcullis_guard::{Addresses, Deployment, EmulatedClock, Guard, Handlers};
 use portcullis_model::{Clock, Timestamp};
+use portcullis_outbound::{AddressRules, Outbound};
 use portcullis_store::{Store, StoreConfig};
 use serde_json::Value as Json;
 
@@ -159,7 +160,9 @@ async fn gateway_at(store: &StoreConfig, clock: &Arc<EmulatedClock>, base_url: &
     };
     let guard = Guard::open(deployment).await.expect("a guard");
     portcullis_apps::signing_key::ensure(&guard).await.expect("a signing key");
-    Gateway::new(guard, portcullis::site::handlers(), config(clock))
+    portcullis_apps::connect::install_key::ensure(&guard).await.expect("an installation key");
+    let outbound = Outbound::new(AddressRules::default().and_loopback()).expect("outgoing connections");
+    Gateway::new(guard, portcullis::site::handlers(outbound), config(clock))
 }
 
 fn config(clock: &Arc<EmulatedClock>) -> Config {

@@ -163,7 +163,10 @@ fn locates(row: &Row) -> bool {
 
 fn reason_words(record: &Record, name: &str) -> String {
     match record.reason.as_str() {
-        "not_authenticated" => "No credential was shown that is in force.".to_owned(),
+        "not_authenticated" => match &record.why_not {
+            Some(why) => format!("The token that was shown does not hold. {why}"),
+            None => "No credential was shown that is in force.".to_owned(),
+        },
         "inactive" => format!("{name} is deactivated or gone."),
         "access_kind" => "This kind of credential is not accepted for the operation.".to_owned(),
         "scope" => format!("The credential lacks the scope(s) {}.", record.missing_scopes.join(", ")),

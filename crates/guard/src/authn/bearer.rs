@@ -11,13 +11,17 @@ use portcullis_crypto::sha256;
 use portcullis_model::{AccessKind, AppGrantId, AppId, ScopeSet, Timestamp, TokenFamilyId, UserId};
 use serde_json::{Map, Value as Json};
 
+use super::connect::ActAsToken;
 use super::{RequestHead, Scheme};
 use crate::addresses::Addresses;
 use crate::caller::{Caller, CredentialRef};
+use crate::connect::grant_of;
 use crate::snapshot::Snapshot;
 
 /// `typ` of an access token (RFC 9068, section 2.1). No other JWT of ours has it.
 pub const ACCESS_TOKEN_TYPE: &str = "at+jwt";
+/// `typ` of a Connect app's token to act for a user.
+pub const ACT_AS_TOKEN_TYPE: &str = "act-as+jwt";
 /// Longest token that is looked at, in characters.
 const TOKEN_CHARS_MAX: usize = 8 << 10;
 /// Tokens remembered; when full, those that have expired are forgotten, then all.
@@ -74,15 +78,27 @@ fn of_claims(kid: &str, claims: &Map<String, Json>) -> Option<AccessToken> {
 pub(crate) enum Presented {
     /// A token of ours, its signature checked.
     Token(Arc<AccessToken>),
+    /// A Connect app's token to act for a user, its signature checked.
+    ActAs(Arc<ActAsToken>),
     /// Three parts with dots between them, and not ours.
     OtherJwt,
     /// Any other text.
     Opaque,
 }
 
+impl Presented {
+    fn expires_at_ms(&self) -> i64 {
+        match self {
+            Presented::Token(token) => token.expires_at_ms,
+            Presented::ActAs(token) => token.expires_at_ms,
+            Presented::OtherJwt | Presented::Opaque => 0,
+        }
+    }
+}
+
 /// Tokens whose signature was checked, by their SHA-256.
 #[derive(Default)]
-pub(crate) struct Remembered(RwLock<HashMap<[u8; 32], Arc<AccessToken>>>);
+pub(crate) struct Remembered(RwLock<HashMap<[u8; 32], Presented>>);
 
 impl Remembered {
     /// Reads a token, from memory where it was seen before.
@@ -98,22 +114,21 @@ impl Remembered {
         }
         let hash = sha256(text.as_bytes());
         if let Some(token) = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&hash) {
-            return Presented::Token(Arc::clone(token));
+            return token.clone();
         }
         let mut checked = None;
         snapshot(&mut |snapshot| checked = check(text, snapshot, addresses, now));
         match checked {
             Some(token) => {
-                let token = Arc::new(token);
                 let mut remembered = self.0.write().unwrap_or_else(PoisonError::into_inner);
                 if remembered.len() >= REMEMBERED_MAX {
-                    remembered.retain(|_, token| now.0 < token.expires_at_ms);
+                    remembered.retain(|_, token| now.0 < token.expires_at_ms());
                 }
                 if remembered.len() >= REMEMBERED_MAX {
                     remembered.clear();
                 }
-                remembered.insert(hash, Arc::clone(&token));
-                Presented::Token(token)
+                remembered.insert(hash, token.clone());
+                token
             }
             None if UnverifiedJws::parse(text).is_ok() => Presented::OtherJwt,
             None => Presented::Opaque,
@@ -122,24 +137,42 @@ impl Remembered {
 }
 
 /// Checks signature, type, issuer, audience and times (RFC 9068, section 4).
-fn check(text: &str, snapshot: &Snapshot, addresses: &Addresses, now: Timestamp) -> Option<AccessToken> {
+fn check(text: &str, snapshot: &Snapshot, addresses: &Addresses, now: Timestamp) -> Option<Presented> {
     let jws = UnverifiedJws::parse(text).ok()?;
-    if jws.typ() != Some(ACCESS_TOKEN_TYPE) {
-        return None;
-    }
+    let acts_as = match jws.typ()? {
+        ACCESS_TOKEN_TYPE => false,
+        ACT_AS_TOKEN_TYPE => true,
+        _ => return None,
+    };
     let kid = jws.kid()?.to_owned();
     let key = snapshot.oauth().verifying_key(&kid)?;
     let verified = jws.verify(key).ok()?;
     let claims = verified.claims().ok()?;
     let rules = ClaimsCheck {
         issuer: Some(&addresses.issuer),
-        audience: Some(&addresses.api),
+        audience: Some(if acts_as { &addresses.site } else { &addresses.api }),
         now,
         skew_s: 0,
         lifetime_max_s: None,
     };
     rules.check(claims).ok()?;
-    of_claims(&kid, claims)
+    if acts_as {
+        return act_as_of_claims(&kid, claims).map(Arc::new).map(Presented::ActAs);
+    }
+    of_claims(&kid, claims).map(Arc::new).map(Presented::Token)
+}
+
+fn act_as_of_claims(kid: &str, claims: &Map<String, Json>) -> Option<ActAsToken> {
+    let text = |name: &str| claims.get(name).and_then(Json::as_str);
+    let ms = |name: &str| claims.get(name).and_then(Json::as_i64)?.checked_mul(1_000);
+    Some(ActAsToken {
+        kid: kid.to_owned(),
+        app: text("client_id")?.to_owned(),
+        account_id: text("sub")?.to_owned(),
+        grant: grant_of(text("scope")?),
+        issued_at_ms: claims.get("iat_ms").and_then(Json::as_i64)?,
+        expires_at_ms: ms("exp")?,
+    })
 }
 
 /// The client, account and scopes of a token, while it counts.

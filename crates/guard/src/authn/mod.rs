@@ -4,6 +4,7 @@
 mod basic;
 pub mod bearer;
 pub mod client;
+pub mod connect;
 pub(crate) mod dpop;
 pub(crate) mod password;
 mod session;
@@ -18,6 +19,7 @@ use portcullis_model::{AccessKind, Surface, Timestamp};
 
 pub use basic::parse as parse_basic;
 
+use crate::addresses::Addresses;
 use crate::caller::{Caller, CredentialRef, SessionRef};
 use crate::refusal::RefusalKind;
 use crate::snapshot::Snapshot;
@@ -38,6 +40,8 @@ pub struct RequestHead<'a> {
     pub method: &'a str,
     /// The path, as sent.
     pub path: &'a str,
+    /// The query, as sent, without its question mark.
+    pub query: &'a str,
     /// The session cookie's value.
     pub session_cookie: Option<&'a str>,
     /// The `Origin` header.
@@ -71,6 +75,8 @@ enum Failure {
     Throttled(u32),
     /// A bearer token that is none of ours, does not count any more, or cannot be used here.
     Bearer,
+    /// A Connect app's token that does not hold, and why.
+    Connect(String),
     /// At the site, a JWT that is none of ours: Jira answers as to nobody, and does not go on.
     UnknownJwt,
     /// A state-changing request with a cookie that another site could have caused.
@@ -78,12 +84,14 @@ enum Failure {
 }
 
 /// Why nobody was proven.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct NotProven {
     pub kind: RefusalKind,
     pub reason: Reason,
     /// A credential was shown and failed.
     pub failed_login: bool,
+    /// What was wrong with it, for the decision.
+    pub why: Option<String>,
 }
 
 /// Whether the snapshot knows the credential that was shown as that of an active account; also when none was shown. Where it does
@@ -94,6 +102,7 @@ pub(crate) fn is_known(snapshot: &Snapshot, head: &RequestHead<'_>, presented: O
     let session = head.session_cookie.and_then(TokenHash::parse);
     let bearer_known = match presented {
         Some(Presented::Token(token)) => bearer::is_known(snapshot, token),
+        Some(Presented::ActAs(token)) => snapshot.connect().app_named(&token.app).is_some(),
         // The key that signed it may be another node's, and newer than what is known here.
         Some(Presented::OtherJwt) => false,
         Some(Presented::Opaque) | None => true,
@@ -101,7 +110,10 @@ pub(crate) fn is_known(snapshot: &Snapshot, head: &RequestHead<'_>, presented: O
     let active = |user| snapshot.policy.user(user).is_some_and(|facts| facts.active);
     let named =
         |user, email: &str| snapshot.person(user).is_some_and(|person| person.email_folded.as_deref() == Some(email));
+    // Which app a JWT is of is not known before it is read: what another node installed may be newer than what is known here.
+    let jwt = head.authorization.is_some_and(|text| text.starts_with("JWT "));
     bearer_known
+        && !jwt
         && token.is_none_or(|(email, hash)| {
             snapshot.token(&hash).is_some_and(|facts| active(facts.user) && named(facts.user, &email))
         })
@@ -118,13 +130,19 @@ pub(crate) fn still_good(snapshot: &Snapshot, caller: &Caller, now: Timestamp) -
         CredentialRef::AccessToken { .. } => {
             caller.access_token.as_ref().is_some_and(|token| bearer::in_force(snapshot, token, now).is_some())
         }
+        CredentialRef::Connect(id) => snapshot.connect().app(id).is_some_and(|app| app.enabled),
+        CredentialRef::ActAs(_) => {
+            caller.act_as.as_ref().is_some_and(|token| connect::in_force(snapshot, token, now).is_some())
+        }
         CredentialRef::Session(id) => snapshot.session_by_id(id).is_some_and(|facts| now.0 < facts.expires_at_ms),
     }
 }
 
 /// Proves the caller of a request, or refuses.
+#[expect(clippy::too_many_arguments, reason = "everything that can prove somebody")]
 pub(crate) fn authenticate(
     snapshot: &Snapshot,
+    addresses: &Addresses,
     throttle: &Throttle,
     row: &Row,
     head: &RequestHead<'_>,
@@ -141,7 +159,12 @@ pub(crate) fn authenticate(
         Some(text) if text.starts_with("Bearer ") || text.starts_with("DPoP ") => {
             bearer_scheme(snapshot, text, head, presented, proof, now)
         }
-        Some(text) if text.starts_with("JWT ") => Scheme::Failed(Failure::Bearer),
+        Some(text) if text.starts_with("JWT ") => {
+            match connect::verify(snapshot, addresses, text.get(4..).unwrap_or_default(), head, now) {
+                Ok(caller) => Scheme::Verified(Box::new(caller)),
+                Err(why) => Scheme::Failed(Failure::Connect(why)),
+            }
+        }
         Some(_) => Scheme::Failed(Failure::Unreadable),
         None => Scheme::NotPresent,
     };
@@ -151,9 +174,11 @@ pub(crate) fn authenticate(
         }
         _ => Scheme::NotPresent,
     };
-    let refused = |kind, reason| NotProven { kind, reason, failed_login: true };
+    let refused = |kind, reason| NotProven { kind, reason, failed_login: true, why: None };
     match (header, cookie) {
         (Scheme::Verified(caller), Scheme::NotPresent | Scheme::Failed(_)) => Ok(*caller),
+        // A cookie that comes along with an app's token is ignored: it is the browser's, and the app is not its user.
+        (Scheme::Verified(caller), Scheme::Verified(_)) if caller.connect.is_some() => Ok(*caller),
         (Scheme::Verified(_), Scheme::Verified(_)) => Err(refused(RefusalKind::WrongCredential, Reason::AccessKind)),
         (Scheme::NotPresent, Scheme::Verified(caller)) => Ok(*caller),
         (Scheme::NotPresent | Scheme::Failed(Failure::Unreadable), Scheme::Failed(Failure::CrossSite)) => {
@@ -165,6 +190,10 @@ pub(crate) fn authenticate(
         }
         (Scheme::Failed(Failure::Throttled(retry_after_s)), _) => {
             Err(refused(RefusalKind::TooMany { retry_after_s }, Reason::NotAuthenticated))
+        }
+        // A failed token of an app is never answered as if there were none.
+        (Scheme::Failed(Failure::Connect(why)), _) => {
+            Err(NotProven { why: Some(why), ..refused(RefusalKind::Unauthenticated, Reason::NotAuthenticated) })
         }
         (Scheme::Failed(Failure::UnknownJwt), _) => {
             Err(refused(RefusalKind::Unauthenticated, Reason::NotAuthenticated))
@@ -201,6 +230,10 @@ pub(crate) fn nobody(head: &RequestHead<'_>) -> Caller {
         user_agent: head.user_agent.chars().take(200).collect(),
         actor: None,
         access_token: None,
+        connect: None,
+        app_only: false,
+        act_as: None,
+        why_not: None,
         client_proof: ClientProof::default(),
     }
 }
@@ -236,6 +269,12 @@ fn bearer_scheme(
         }
         (Surface::Gateway, Some(Presented::Opaque)) if text.starts_with("Bearer ") => {
             basic::verify_bearer(snapshot, text.get(7..).unwrap_or_default(), head, now)
+        }
+        (Surface::Site, Some(Presented::ActAs(token))) if text.starts_with("Bearer ") => {
+            match connect::verify_act_as(snapshot, token, head, now) {
+                Some(caller) => Scheme::Verified(Box::new(caller)),
+                None => Scheme::Failed(Failure::UnknownJwt),
+            }
         }
         (Surface::Site, Some(Presented::Token(_) | Presented::OtherJwt)) => Scheme::Failed(Failure::UnknownJwt),
         _ => Scheme::Failed(Failure::Bearer),

@@ -1,6 +1,7 @@
 //! Project roles: the site's list, who has them in a project, and who gets them in new projects.
 
 mod actors;
+pub mod apps;
 mod defaults;
 mod delete;
 mod roles;

@@ -2,5 +2,6 @@
 
 mod cli;
 mod durability;
+mod refresh;
 mod run;
 mod serving;

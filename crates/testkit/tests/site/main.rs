@@ -3,6 +3,7 @@
 mod attack;
 mod bad_input;
 mod configuration;
+mod connect;
 mod doors;
 mod issues;
 mod leaks;

@@ -1,0 +1,471 @@
+//! Installed, enabled, disabled, uninstalled: one way for the management API, the plugin manager's API and the pages.
+//!
+//! The app is called first, while no transaction is open; what it answered is then stored in one transaction. So an installation
+//! that fails leaves nothing behind, and an update that fails leaves the app as it was.
+
+use std::sync::Arc;
+
+use portcullis_authz::{Operation, op};
+use portcullis_crypto::jws::SigningKey;
+use portcullis_crypto::{PlainToken, TokenKind};
+use portcullis_guard::connect::{ConnectFacts, SHARED_SECRET, grant_of};
+use portcullis_guard::{Ctx, Entity, Handlers, Input, OpMode, Outcome, Policy, Reply, Row, Tx, View};
+use portcullis_model::{ConnectAppId, ConnectScope, Problem, UserId};
+use serde::Deserialize;
+use serde_json::{Value as Json, json};
+
+use super::call::{self, Callee};
+use super::descriptor::{self, Descriptor};
+use super::{Reach, Services, install_key};
+use crate::wire;
+
+/// The secret before the one in force is accepted for this long: requests that are under way do not fail.
+const OVERLAP_MS: i64 = 5 * 60_000;
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Asked {
+    descriptor_url: String,
+    /// The hash that the preview showed: another descriptor is then refused.
+    #[serde(default)]
+    descriptor_hash: Option<String>,
+}
+
+/// An app that has accepted its secret.
+#[derive(Clone)]
+pub(super) struct Accepted {
+    descriptor: Arc<Descriptor>,
+    descriptor_url: String,
+    secret: Arc<PlainToken>,
+    callee: Callee,
+}
+
+impl Accepted {
+    pub(super) fn key(&self) -> &str {
+        &self.descriptor.key
+    }
+}
+
+fn installed(view: &View, key: &str) -> Option<Arc<ConnectFacts>> {
+    view.with(|snapshot| snapshot.connect().app_named(key).cloned())
+}
+
+/// Fetches, shows the descriptor's faults, gives the app its secret.
+///
+/// # Errors
+/// 400 and 409 with one sentence for the administrator.
+pub(super) async fn introduce(
+    services: &Services,
+    view: &View,
+    descriptor_url: &str,
+    expected_hash: Option<&str>,
+) -> Result<Accepted, Problem> {
+    let descriptor = call::fetch(&services.outbound, descriptor_url).await?;
+    if expected_hash.is_some_and(|expected| expected != descriptor.hash()) {
+        return Err(Problem::conflict(
+            "The descriptor has changed since it was shown. Look at it again before you install it.",
+        ));
+    }
+    let before = installed(view, &descriptor.key);
+    if before.as_ref().is_some_and(|before| before.base_url != descriptor.base_url) {
+        return Err(Problem::conflict(
+            "An app with this key is installed from another address. Uninstall it first, if this one is to take its place.",
+        ));
+    }
+    let callee = Callee {
+        key: descriptor.key.clone(),
+        base_url: descriptor.base_url.clone(),
+        client_key: view.with(|snapshot| snapshot.settings.cloud_id.clone()),
+        oauth_client_id: before.map_or_else(|| wire::uuid(view.entropy()), |before| before.oauth_client_id.clone()),
+    };
+    let secret = PlainToken::issue(TokenKind::ConnectSecret, view.entropy());
+    let key = install_key::current(view)?;
+    let token = call::token(view, &callee, &key, "POST", &descriptor.installed)?;
+    let body = call::event(view, &callee, "installed", Some(secret.expose_secret()));
+    let said = match call::post(&services.outbound, &callee, &descriptor.installed, &token, &body).await {
+        Ok(200 | 201 | 204) => None,
+        Ok(status @ (401 | 403)) => Some(format!(
+            "The app refused the installation (HTTP {status}). It may not trust this site's key; tell it to look up keys at {}/connect/install-keys.",
+            view.addresses().issuer
+        )),
+        Ok(status) => Some(format!("The app answered the installation with HTTP status {status}.")),
+        Err(error) => Some(format!("The app's address {error}.")),
+    };
+    match said {
+        None => Ok(Accepted {
+            descriptor: Arc::new(descriptor),
+            descriptor_url: descriptor_url.trim().to_owned(),
+            secret: Arc::new(secret),
+            callee,
+        }),
+        Some(words) => Err(Problem::field("descriptorUrl", words)),
+    }
+}
+
+/// Stores an app that has accepted its secret, new or again. Names what changed.
+///
+/// # Errors
+/// The database's; 409 for an update whose base address another request has changed meanwhile.
+pub(super) async fn store(
+    tx: &mut Tx<Policy>,
+    services: &Services,
+    view: &View,
+    by: UserId,
+    app: &Accepted,
+) -> Result<(ConnectAppId, Vec<Entity>), Problem> {
+    let now = view.now();
+    let descriptor = &app.descriptor;
+    let sealed = view
+        .keys()
+        .seal(app.secret.expose_secret().as_bytes(), SHARED_SECRET, descriptor.key.as_bytes(), view.entropy())
+        .map_err(Problem::bug)?;
+    let sql = "SELECT id, user_id, scopes, base_url, secret, uninstalled_at_ms FROM app_connect WHERE app_key = $1";
+    let scopes = descriptor.scopes.join(" ");
+    let reach = reach_of(&scopes);
+    let before = tx.query_opt(sql, &[descriptor.key.as_str().into()]).await?;
+    let (user, had, previous) = match &before {
+        Some(row) => {
+            let gone = row.get::<Option<i64>>("uninstalled_at_ms")?.is_some();
+            if !gone && row.get::<String>("base_url")? != descriptor.base_url {
+                return Err(Problem::conflict("The app was installed from another address meanwhile."));
+            }
+            let user = UserId(row.get("user_id")?);
+            services.accounts.set_active(tx, user, true).await?;
+            let previous: Option<Vec<u8>> = if gone { None } else { row.get("secret")? };
+            (user, reach_of(&row.get::<String>("scopes")?), previous)
+        }
+        None => (
+            services.accounts.make(tx, view, &descriptor.name).await?,
+            Reach { writes: false, administers: false },
+            None,
+        ),
+    };
+    let mut changed = vec![Entity::User(user)];
+    // What it had before is not proposed again: an administrator may have taken it away.
+    let more = Reach { writes: reach.writes && !had.writes, administers: reach.administers && !had.administers };
+    if before.is_none() || more.writes || more.administers {
+        changed.extend(services.accounts.let_in(tx, view, user, more).await?);
+    }
+    let params = [
+        descriptor.key.as_str().into(),
+        descriptor.name.as_str().into(),
+        descriptor.description.as_str().into(),
+        descriptor.vendor.as_str().into(),
+        app.descriptor_url.as_str().into(),
+        descriptor.text.as_str().into(),
+        descriptor.base_url.as_str().into(),
+        descriptor.enabled.clone().into(),
+        descriptor.disabled.clone().into(),
+        descriptor.uninstalled.clone().into(),
+        scopes.into(),
+        user.0.into(),
+        app.callee.client_key.as_str().into(),
+        app.callee.oauth_client_id.as_str().into(),
+        sealed.into(),
+        previous.clone().into(),
+        previous.map(|_| now.0 + OVERLAP_MS).into(),
+        now.0.into(),
+        by.0.into(),
+    ];
+    let sql = "INSERT INTO app_connect (app_key, name, description, vendor, descriptor_url, descriptor, base_url, enabled_path,
+                      disabled_path, uninstalled_path, scopes, user_id, client_key, oauth_client_id, secret, previous_secret,
+                      previous_until_ms, since_ms, installed_by, installed_at_ms, changed_at_ms, enabled)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $18, $18, 1)
+               ON CONFLICT (app_key) DO UPDATE SET name = $2, description = $3, vendor = $4, descriptor_url = $5, descriptor = $6,
+                      base_url = $7, enabled_path = $8, disabled_path = $9, uninstalled_path = $10, scopes = $11,
+                      oauth_client_id = $14, secret = $15, previous_secret = $16, previous_until_ms = $17, since_ms = $18 + 1,
+                      installed_by = $19, changed_at_ms = $18, enabled = 1, uninstalled_at_ms = NULL
+               RETURNING id";
+    let id = ConnectAppId(tx.query_one(sql, &params).await?.get("id")?);
+    changed.push(Entity::ConnectApp(id));
+    Ok((id, changed))
+}
+
+fn reach_of(scopes: &str) -> Reach {
+    let top = grant_of(scopes).top;
+    Reach { writes: !matches!(top, ConnectScope::None | ConnectScope::Read), administers: top == ConnectScope::Admin }
+}
+
+/// Tells an app that it may work, once that is stored. Apps learn of it when they can; nothing depends on it.
+pub(super) fn tell_enabled(services: &Services, view: &View, app: &Accepted) {
+    let Some(path) = app.descriptor.enabled.clone() else { return };
+    let Ok(key) = SigningKey::hs256(String::new(), app.secret.expose_secret().as_bytes()) else { return };
+    tell_later(services, view, app.callee.clone(), path, "enabled", &key);
+}
+
+fn tell_later(services: &Services, view: &View, app: Callee, path: String, event: &'static str, key: &SigningKey) {
+    let body = call::event(view, &app, event, None);
+    let Ok(token) = call::token(view, &app, key, "POST", &path) else { return };
+    let outbound = services.outbound.clone();
+    tokio::spawn(async move { tell(&outbound, &app, &path, &token, &body).await });
+}
+
+async fn tell(outbound: &portcullis_outbound::Outbound, app: &Callee, path: &str, token: &str, body: &Json) {
+    let event = body.get("eventType").and_then(Json::as_str).unwrap_or_default();
+    match call::post(outbound, app, path, token, body).await {
+        Ok(200..=299) => {}
+        Ok(status) => tracing::warn!(app = %app.key, event, status, "a Connect app did not accept an event"),
+        Err(error) => tracing::warn!(app = %app.key, event, %error, "a Connect app could not be told of an event"),
+    }
+}
+
+fn callee(app: &ConnectFacts) -> Callee {
+    Callee {
+        key: app.key.clone(),
+        base_url: app.base_url.clone(),
+        client_key: app.client_key.clone(),
+        oauth_client_id: app.oauth_client_id.clone(),
+    }
+}
+
+/// Says good-bye: `disabled` first, and once that was answered `uninstalled`. The app's token works until both were answered.
+pub(super) async fn part(services: &Services, view: &View, key: &str, for_good: bool) -> Result<(), Problem> {
+    let app = installed(view, key).ok_or_else(absent)?;
+    let to = callee(&app);
+    if let (Some(path), true) = (&app.paths.disabled, app.enabled) {
+        let token = call::token(view, &to, &app.secret, "POST", path)?;
+        tell(&services.outbound, &to, path, &token, &call::event(view, &to, "disabled", None)).await;
+    }
+    if let (Some(path), true) = (&app.paths.uninstalled, for_good) {
+        let token = call::token(view, &to, install_key::current(view)?.as_ref(), "POST", path)?;
+        tell(&services.outbound, &to, path, &token, &call::event(view, &to, "uninstalled", None)).await;
+    }
+    Ok(())
+}
+
+/// Forgets an app's secrets and stops its account. What it did stays attributable.
+pub(super) async fn remove(
+    tx: &mut Tx<Policy>,
+    services: &Services,
+    view: &View,
+    key: &str,
+) -> Result<Vec<Entity>, Problem> {
+    let now = view.now();
+    let (id, user) = find(tx, key).await?;
+    let sql = "UPDATE app_connect SET enabled = 0, secret = NULL, previous_secret = NULL, previous_until_ms = NULL,
+                      since_ms = $2 + 1, changed_at_ms = $2, uninstalled_at_ms = $2 WHERE id = $1";
+    tx.execute(sql, &[id.0.into(), now.0.into()]).await?;
+    tx.execute("DELETE FROM app_connect_property WHERE app = $1", &[id.0.into()]).await?;
+    services.accounts.set_active(tx, user, false).await?;
+    Ok(vec![Entity::ConnectApp(id), Entity::User(user)])
+}
+
+fn absent() -> Problem {
+    Problem::not_found("There is no Connect app with this key.")
+}
+
+async fn find(tx: &mut Tx<Policy>, key: &str) -> Result<(ConnectAppId, UserId), Problem> {
+    let sql = "SELECT id, user_id FROM app_connect WHERE app_key = $1 AND uninstalled_at_ms IS NULL";
+    let row = tx.query_opt(sql, &[key.into()]).await?.ok_or_else(absent)?;
+    Ok((ConnectAppId(row.get("id")?), UserId(row.get("user_id")?)))
+}
+
+// ---- the management API
+
+fn preview_of(view: &View, descriptor: &Descriptor) -> Json {
+    let before = installed(view, &descriptor.key);
+    let had = before.as_ref().map(|app| app.grant);
+    let new: Vec<&str> = descriptor
+        .scopes
+        .iter()
+        .copied()
+        .filter(|scope| {
+            had.is_some_and(|had| portcullis_guard::connect::intersection(grant_of(scope), had) != grant_of(scope))
+        })
+        .collect();
+    let reach = reach_of(&descriptor.scopes.join(" "));
+    let projects = view.with(|snapshot| snapshot.policy.projects().count());
+    let words = match (descriptor.scopes.iter().any(|scope| *scope != "ACCESS_EMAIL_ADDRESSES"), reach.writes) {
+        (false, _) => "No project: the app asks for no scope that reaches one.".to_owned(),
+        (true, false) => "What every user of Jira sees, until you add its account to roles or groups.".to_owned(),
+        (true, true) => format!(
+            "All {projects} projects, hidden ones too, and those made later: its account gets the role \
+             atlassian-addons-project-access. Take it out of that role in a project to keep the app out."
+        ),
+    };
+    json!({
+        "key": descriptor.key,
+        "name": descriptor.name,
+        "description": descriptor.description,
+        "vendor": descriptor.vendor,
+        "baseUrl": descriptor.base_url,
+        "descriptorHash": descriptor.hash(),
+        "scopes": descriptor::scope_words(&descriptor.scopes),
+        "installed": before.is_some(),
+        "newScopes": new,
+        "reach": words,
+        "webhooks": descriptor.events,
+        "modules": descriptor.modules.iter().map(|(kind, n)| json!({"kind": kind, "count": n})).collect::<Vec<_>>(),
+    })
+}
+
+/// A site has tens of apps, so one is found among all.
+const APPS: &str = "SELECT a.app_key, a.name, a.description, a.vendor, a.descriptor_url, a.base_url, a.scopes, a.enabled,
+           a.installed_at_ms, a.changed_at_ms, a.user_id, a.installed_by FROM app_connect a WHERE a.uninstalled_at_ms IS NULL
+           ORDER BY a.name, a.id";
+
+fn json_of(view: &View, row: &Row) -> Result<Json, Problem> {
+    let scopes: String = row.get("scopes")?;
+    let names: Vec<&str> = scopes.split(' ').collect();
+    let account = |column: &str| -> Result<Json, Problem> {
+        let user = UserId(row.get(column)?);
+        let person = view.with(|snapshot| snapshot.person(user).cloned());
+        Ok(person.map_or(Json::Null, |it| json!({"accountId": it.account_id, "displayName": it.display_name})))
+    };
+    Ok(json!({
+        "key": row.get::<String>("app_key")?,
+        "name": row.get::<String>("name")?,
+        "description": row.get::<String>("description")?,
+        "vendor": row.get::<String>("vendor")?,
+        "baseUrl": row.get::<String>("base_url")?,
+        "descriptorUrl": row.get::<String>("descriptor_url")?,
+        "scopes": descriptor::scope_words(&names),
+        "enabled": row.get::<bool>("enabled")?,
+        "account": account("user_id")?,
+        "installedBy": account("installed_by")?,
+        "installed": wire::moment(row.get("installed_at_ms")?),
+        "changed": wire::moment(row.get("changed_at_ms")?),
+    }))
+}
+
+async fn list(mut cx: Ctx<op::ManageListConnectApps>, _: Input) -> Outcome<op::ManageListConnectApps> {
+    let view = cx.view().clone();
+    let rows = cx.tx().query(APPS, &[]).await?;
+    let apps = rows.iter().map(|row| json_of(&view, row)).collect::<Result<_, _>>()?;
+    cx.done(Reply::json(wire::whole(apps)))
+}
+
+async fn get(mut cx: Ctx<op::ManageGetConnectApp>, input: Input) -> Outcome<op::ManageGetConnectApp> {
+    let view = cx.view().clone();
+    for row in cx.tx().query(APPS, &[]).await? {
+        if row.get::<String>("app_key")? == input.param("appKey") {
+            let json = json_of(&view, &row)?;
+            return cx.done(Reply::json(json));
+        }
+    }
+    Err(absent())
+}
+
+async fn set_enabled<O>(mut cx: Ctx<O>, services: Services, key: String, enabled: bool) -> Outcome<O>
+where
+    O: Operation<Mode = Policy>,
+    Policy: OpMode,
+{
+    let view = cx.view().clone();
+    let (id, user) = find(cx.tx(), &key).await?;
+    // What was issued up to this millisecond counts no more, also once the app may work again.
+    let sql = "UPDATE app_connect SET enabled = $2, since_ms = CASE WHEN $2 = 1 THEN since_ms ELSE $3 + 1 END, changed_at_ms = $3 WHERE id = $1";
+    cx.tx().execute(sql, &[id.0.into(), enabled.into(), view.now().0.into()]).await?;
+    services.accounts.set_active(cx.tx(), user, enabled).await?;
+    cx.audit(format!("connect_app:{key}"), Some(json!({"enabled": !enabled})), Some(json!({"enabled": enabled})));
+    cx.changed(Entity::ConnectApp(id));
+    cx.changed(Entity::User(user));
+    cx.done_then(Reply::no_content(), move |reply| {
+        if let (true, Some(app)) = (enabled, installed(&view, &key))
+            && let Some(path) = app.paths.enabled.clone()
+        {
+            tell_later(&services, &view, callee(&app), path, "enabled", &app.secret);
+        }
+        Ok(reply)
+    })
+}
+
+/// Stores an installation and answers with `reply`.
+pub(super) async fn finish_install<O>(mut cx: Ctx<O>, services: Services, app: Accepted, reply: Reply) -> Outcome<O>
+where
+    O: Operation<Mode = Policy>,
+    Policy: OpMode,
+{
+    let (view, by) = (cx.view().clone(), cx.user()?);
+    let (_, changed) = store(cx.tx(), &services, &view, by, &app).await?;
+    for entity in changed {
+        cx.changed(entity);
+    }
+    cx.audit(
+        format!("connect_app:{}", app.descriptor.key),
+        None,
+        Some(json!({"baseUrl": app.descriptor.base_url, "scopes": app.descriptor.scopes, "descriptorHash": app.descriptor.hash()})),
+    );
+    cx.done_then(reply, move |reply| {
+        tell_enabled(&services, &view, &app);
+        Ok(reply)
+    })
+}
+
+pub(super) async fn finish_uninstall<O>(mut cx: Ctx<O>, services: Services, key: &str) -> Outcome<O>
+where
+    O: Operation<Mode = Policy>,
+    Policy: OpMode,
+{
+    let view = cx.view().clone();
+    for entity in remove(cx.tx(), &services, &view, key).await? {
+        cx.changed(entity);
+    }
+    cx.audit(format!("connect_app:{key}"), None, Some(json!({"uninstalled": true})));
+    cx.done(Reply::no_content())
+}
+
+pub(super) fn handlers(handlers: &mut Handlers, services: &Services) {
+    handlers.on(list);
+    handlers.on(get);
+    let with = services.clone();
+    handlers.on_prepared(
+        move |_: View, input: Input| {
+            let services = with.clone();
+            async move {
+                let asked: Asked = input.parse()?;
+                call::fetch(&services.outbound, &asked.descriptor_url).await.map(Arc::new)
+            }
+        },
+        |cx: Ctx<op::ManagePreviewConnectApp>, _: Input, descriptor: Arc<Descriptor>| async move {
+            let json = preview_of(cx.view(), &descriptor);
+            cx.done(Reply::json(json))
+        },
+    );
+    let (with, then) = (services.clone(), services.clone());
+    handlers.on_prepared(
+        move |view: View, input: Input| {
+            let services = with.clone();
+            async move {
+                let asked: Asked = input.parse()?;
+                introduce(&services, &view, &asked.descriptor_url, asked.descriptor_hash.as_deref()).await
+            }
+        },
+        move |cx: Ctx<op::ManageInstallConnectApp>, _: Input, app: Accepted| {
+            let services = then.clone();
+            let reply =
+                Reply::created(json!({"key": app.descriptor.key, "name": app.descriptor.name, "enabled": true}));
+            finish_install(cx, services, app, reply)
+        },
+    );
+    let (with, then) = (services.clone(), services.clone());
+    handlers.on_prepared(
+        move |view: View, input: Input| {
+            let services = with.clone();
+            async move { part(&services, &view, input.param("appKey"), true).await }
+        },
+        move |cx: Ctx<op::ManageUninstallConnectApp>, input: Input, ()| {
+            let services = then.clone();
+            async move { finish_uninstall(cx, services, input.param("appKey")).await }
+        },
+    );
+    let (with, then) = (services.clone(), services.clone());
+    handlers.on_prepared(
+        move |view: View, input: Input| {
+            let services = with.clone();
+            async move { part(&services, &view, input.param("appKey"), false).await }
+        },
+        move |cx: Ctx<op::ManageDisableConnectApp>, input: Input, ()| {
+            set_enabled(cx, then.clone(), input.param("appKey").to_owned(), false)
+        },
+    );
+    let then = services.clone();
+    handlers.on_prepared(
+        |view: View, input: Input| async move {
+            installed(&view, input.param("appKey")).map(|_| ()).ok_or_else(absent)
+        },
+        move |cx: Ctx<op::ManageEnableConnectApp>, input: Input, ()| {
+            set_enabled(cx, then.clone(), input.param("appKey").to_owned(), true)
+        },
+    );
+}

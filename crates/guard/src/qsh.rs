@@ -1,0 +1,153 @@
+//! The query string hash of Connect's JWTs: what ties a token to one request.
+//!
+//! `hex(sha256(METHOD & path & query))`, the query decoded, sorted and encoded again. Implementations differ in two places, and
+//! real clients of both kinds exist: whether names are sorted as they are or as they are encoded, and whether a base path belongs
+//! to the path. Every form here is a function of the same bytes on the wire, so taking any of them opens nothing.
+
+use std::collections::BTreeMap;
+
+use portcullis_crypto::{constant_time_eq, sha256};
+
+/// By what names are sorted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SortedBy {
+    /// What they mean, in UTF-16 code units (npm `atlassian-jwt`).
+    Decoded,
+    /// What they look like on the wire (Java, PyPI).
+    Encoded,
+}
+
+/// The canonical request: what is hashed. `path` and `query` as on the wire, the query without its question mark.
+pub fn canonical(method: &str, path: &str, query: &str, by: SortedBy) -> String {
+    let path = path.replace('&', "%26");
+    let path = match path.strip_suffix('/') {
+        Some("") => "/",
+        Some(shorter) => shorter,
+        None => &path,
+    };
+    let slash = if path.starts_with('/') { "" } else { "/" };
+    let mut names: BTreeMap<(Vec<u16>, String), Vec<String>> = BTreeMap::new();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let (name, value) = (decode(name), decode(value));
+        if name == "jwt" {
+            continue;
+        }
+        let key = match by {
+            SortedBy::Decoded => name.encode_utf16().collect(),
+            SortedBy::Encoded => encode(&name).encode_utf16().collect(),
+        };
+        names.entry((key, name)).or_default().push(value);
+    }
+    let mut out = format!("{}&{slash}{path}&", method.to_ascii_uppercase());
+    for (at, ((_, name), mut values)) in names.into_iter().enumerate() {
+        values.sort_by(|a, b| a.encode_utf16().cmp(b.encode_utf16()));
+        if at > 0 {
+            out.push('&');
+        }
+        out.push_str(&encode(&name));
+        out.push('=');
+        out.push_str(&values.iter().map(|value| encode(value)).collect::<Vec<_>>().join(","));
+    }
+    out
+}
+
+/// The hash of a canonical request, in lower-case hex.
+pub fn hash(canonical: &str) -> String {
+    sha256(canonical.as_bytes()).iter().fold(String::with_capacity(64), |mut out, byte| {
+        use std::fmt::Write;
+        let _ = write!(out, "{byte:02x}");
+        out
+    })
+}
+
+/// Whether `qsh` is that of this request in any accepted form. `base` is the path at which the site begins, without its last slash.
+pub fn matches(qsh: &str, method: &str, path: &str, query: &str, base: &str) -> bool {
+    let inner = path.strip_prefix(base).filter(|rest| rest.is_empty() || rest.starts_with('/')).unwrap_or(path);
+    let forms = |path: &str| {
+        [SortedBy::Decoded, SortedBy::Encoded]
+            .map(|by| constant_time_eq(hash(&canonical(method, path, query, by)).as_bytes(), qsh.as_bytes()))
+            .contains(&true)
+    };
+    // Some clients keep a slash at the end of the path, which the others drop.
+    let kept = || {
+        path.len() > 1
+            && path.ends_with('/')
+            && [SortedBy::Decoded, SortedBy::Encoded]
+                .map(|by| {
+                    let whole = canonical(method, &format!("{path}/"), query, by);
+                    constant_time_eq(hash(&whole).as_bytes(), qsh.as_bytes())
+                })
+                .contains(&true)
+    };
+    forms(inner) || (inner != path && forms(path)) || kept()
+}
+
+/// Form decoding: `+` is a blank; what is no escape stays as it is.
+fn decode(text: &str) -> String {
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((byte, after)) = rest.split_first() {
+        let digit = |at: usize| after.get(at).and_then(|byte| char::from(*byte).to_digit(16));
+        match (byte, digit(0), digit(1)) {
+            (b'%', Some(high), Some(low)) => {
+                out.push(u8::try_from(high * 16 + low).unwrap_or_default());
+                rest = after.get(2..).unwrap_or_default();
+            }
+            (b'+', ..) => {
+                out.push(b' ');
+                rest = after;
+            }
+            (byte, ..) => {
+                out.push(*byte);
+                rest = after;
+            }
+        }
+    }
+    String::from_utf8_lossy(&out).into_owned()
+}
+
+/// Unreserved characters of RFC 3986, section 2.3, stay; all else becomes `%XX` of its UTF-8.
+fn encode(text: &str) -> String {
+    use std::fmt::Write;
+    text.bytes().fold(String::with_capacity(text.len()), |mut out, byte| {
+        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
+            out.push(char::from(byte));
+        } else {
+            let _ = write!(out, "%{byte:02X}");
+        }
+        out
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{SortedBy, canonical, hash, matches};
+
+    #[test]
+    fn the_documented_example() {
+        let query = "zee_last=param&repeated=parameter 1&first=param&repeated=parameter 2";
+        let text = canonical("get", "/path/to/service", query, SortedBy::Decoded);
+        assert_eq!(text, "GET&/path/to/service&first=param&repeated=parameter%201,parameter%202&zee_last=param");
+    }
+
+    #[test]
+    fn another_request_does_not_match() {
+        let qsh = hash(&canonical("GET", "/rest/api/3/myself", "expand=groups", SortedBy::Decoded));
+        assert!(matches(&qsh, "GET", "/rest/api/3/myself", "expand=groups", ""));
+        assert!(matches(&qsh, "GET", "/rest/api/3/myself", "expand=groups&jwt=x", ""));
+        assert!(matches(&qsh, "GET", "/jira/rest/api/3/myself", "expand=groups", "/jira"));
+        for (method, path, query) in [
+            ("POST", "/rest/api/3/myself", "expand=groups"),
+            ("GET", "/rest/api/3/myself", ""),
+            ("GET", "/rest/api/3/myself", "expand=groups&a=b"),
+            ("GET", "/rest/api/3/myself", "expand=groups&JWT=x"),
+            ("GET", "/rest/api/3/project", "expand=groups"),
+            ("GET", "/rest/api/3/%6dyself", "expand=groups"),
+        ] {
+            assert!(!matches(&qsh, method, path, query, ""), "{method} {path} {query}");
+        }
+        assert!(!matches("context-qsh", "GET", "/rest/api/3/myself", "", ""));
+        assert!(!matches("", "GET", "/", "", ""));
+    }
+}

@@ -1,0 +1,40 @@
+//! Accounts of apps: the crates that own accounts, roles and schemes do what the crate of apps asks for.
+
+use portcullis_apps::connect::{AppAccounts, Boxed, Reach};
+use portcullis_guard::{Entity, Policy, Tx, View};
+use portcullis_model::UserId;
+
+pub(crate) struct Accounts;
+
+impl AppAccounts for Accounts {
+    fn make<'a>(&'a self, tx: &'a mut Tx<Policy>, view: &'a View, name: &'a str) -> Boxed<'a, UserId> {
+        Box::pin(async move {
+            let user = portcullis_accounts::app_user::make(tx, view, name).await?;
+            portcullis_accounts::app_user::let_in(tx, user).await?;
+            Ok(user)
+        })
+    }
+
+    fn let_in<'a>(
+        &'a self,
+        tx: &'a mut Tx<Policy>,
+        view: &'a View,
+        user: UserId,
+        reach: Reach,
+    ) -> Boxed<'a, Vec<Entity>> {
+        Box::pin(async move {
+            let mut changed = Vec::new();
+            if reach.administers {
+                changed.extend(portcullis_accounts::app_user::let_administer(tx, view, user).await?);
+            }
+            if reach.writes {
+                changed.extend(portcullis_jira::role::apps::let_in(tx, user).await?);
+            }
+            Ok(changed)
+        })
+    }
+
+    fn set_active<'a>(&'a self, tx: &'a mut Tx<Policy>, user: UserId, active: bool) -> Boxed<'a, ()> {
+        Box::pin(async move { Ok(portcullis_accounts::app_user::set_active(tx, user, active).await?) })
+    }
+}

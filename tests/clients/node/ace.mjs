@@ -1,0 +1,214 @@
+// npm `atlassian-connect-express`: installs itself through the plugin manager's API, checks who called, calls back with its JWT,
+// acts for a person, and is uninstalled. Its own settings: where keys are looked up, and that this host may install it.
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { createRequire } from 'node:module';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { readFileSync } from 'node:fs';
+import { BASE, checks, equal, holds, people } from './harness.mjs';
+
+const require = createRequire(import.meta.url);
+const check = checks('ace');
+const { ada, ben, cleo } = people;
+const card = JSON.parse(readFileSync(process.argv[2], 'utf8'));
+const KEY = 'com.example.ace-check';
+const SCOPES = ['READ', 'WRITE', 'ACT_AS_USER'];
+
+const listener = createServer();
+await new Promise(resolve => listener.listen(0, '127.0.0.1', resolve));
+const port = listener.address().port;
+const own = `http://localhost:${port}`;
+const folder = mkdtempSync(join(tmpdir(), 'ace-'));
+writeFileSync(join(folder, 'atlassian-connect.json'), JSON.stringify({
+  key: KEY, name: 'ACE check', description: 'A check of a real framework.', vendor: { name: 'Example', url: 'https://example.org' },
+  baseUrl: '{{localBaseUrl}}', authentication: { type: 'jwt' }, scopes: SCOPES, apiVersion: 1,
+  apiMigrations: { gdpr: true, 'signed-install': true, 'context-qsh': true },
+  lifecycle: { installed: '/installed', enabled: '/enabled', disabled: '/disabled', uninstalled: '/uninstalled' },
+  modules: { generalPages: [{ key: 'page', name: { value: 'Page' }, url: '/page' }] },
+}));
+const site = new URL(BASE);
+const credential = `${encodeURIComponent(ada.email)}:${encodeURIComponent(ada.api_token)}`;
+Object.assign(process.env, { AC_LOCAL_BASE_URL: own, CONNECT_KEYS_CDN_URL: card.endpoints.install_keys, AC_OPTS: 'force-reg' });
+writeFileSync(join(folder, 'config.json'), JSON.stringify({
+  product: 'jira',
+  development: {
+    port, errorTemplate: false, store: { adapter: 'plain' }, whitelist: [site.hostname],
+    hosts: [`${site.protocol}//${credential}@${site.host}`],
+  },
+}));
+process.chdir(folder);
+
+const ace = require('atlassian-connect-express');
+const express = require('express');
+// The store is an interface of the framework; this one is a map.
+ace.store.register('plain', () => {
+  const kept = new Map();
+  const at = (key, clientKey) => `${clientKey}/${key}`;
+  return {
+    get: async (key, clientKey) => kept.get(at(key, clientKey)) ?? null,
+    set: async (key, value, clientKey) => { kept.set(at(key, clientKey), value); return value; },
+    del: async (key, clientKey) => { kept.delete(at(key, clientKey)); },
+    saveInstallation: async (value, clientKey) => { kept.set(at('clientInfo', clientKey), value); return value; },
+    getAllClientInfos: async () => [...kept].filter(([key]) => key.endsWith('/clientInfo')).map(([, value]) => value),
+    isMemoryStore: () => false,
+  };
+});
+const app = express();
+app.set('env', 'development');
+const quiet = { info() {}, debug() {}, warn() {}, error() {} };
+const events = [];
+const addon = ace(app, {}, quiet);
+app.use(require('body-parser').json());
+for (const event of ['enabled', 'disabled']) {
+  app.post(`/${event}`, addon.authenticate(), (request, answer) => { events.push(event); answer.status(204).end(); });
+}
+app.post('/uninstalled', addon.authenticateInstall(), async (request, answer) => {
+  // The app's token works until it has answered.
+  const still = await call(request.body.clientKey, '/rest/api/3/myself');
+  events.push(`uninstalled ${still.status}`);
+  answer.status(204).end();
+});
+app.get('/page', addon.authenticate(), (request, answer) => answer.json(request.context));
+listener.on('request', app);
+
+/** One call by the framework's own client. */
+function call(clientKey, url, { method = 'get', user, body } = {}) {
+  let client = addon.httpClient({ clientKey });
+  if (user) client = client.asUserByAccountId(user);
+  return new Promise((resolve, reject) => client[method]({ url, ...(body && { json: body }) }, (error, response, text) => {
+    if (error) reject(error);
+    else resolve({ status: response.statusCode, body: typeof text === 'string' && text ? safe(text) : text });
+  }));
+}
+const safe = text => { try { return JSON.parse(text); } catch { return text; } };
+const until = async condition => {
+  for (let n = 0; n < 100 && !condition(); n += 1) await new Promise(resolve => setTimeout(resolve, 50));
+  holds(condition(), `waited in vain; events: ${events}`);
+};
+async function manage(person, method, path, body) {
+  const answer = await fetch(BASE + path, {
+    method, body: body && JSON.stringify(body),
+    headers: { authorization: `Basic ${Buffer.from(`${person.email}:${person.api_token}`).toString('base64')}`, 'content-type': 'application/json' },
+  });
+  return { status: answer.status, body: safe(await answer.text()) };
+}
+const APP = `/api/portcullis/v1/connect-apps/${KEY}`;
+let tenant;
+
+await check('it registers itself, and believes who installs it', async () => {
+  const saved = new Promise(resolve => addon.once('host_settings_saved', (clientKey, data) => resolve(data)));
+  await addon.register();
+  tenant = await Promise.race([saved, new Promise((_, fail) => setTimeout(() => fail(new Error('not installed')), 8000))]);
+  equal([tenant.baseUrl, tenant.productType, tenant.eventType], [BASE, 'jira', 'installed']);
+  await until(() => events.includes('enabled'));
+  const shown = await manage(ada, 'GET', APP);
+  equal([shown.status, shown.body.enabled, shown.body.scopes.map(scope => scope.name)], [200, true, SCOPES]);
+});
+
+await check('only a site administrator installs, sees and removes apps', async () => {
+  for (const [method, path] of [['GET', APP], ['DELETE', APP], ['POST', '/api/portcullis/v1/connect-apps'], ['GET', '/rest/plugins/1.0/']]) {
+    equal((await manage(ben, method, path, method === 'POST' ? { descriptorUrl: `${own}/atlassian-connect.json` } : undefined)).status, 403);
+  }
+});
+
+let issue;
+await check('it calls back as itself, within its scopes', async () => {
+  const me = await call(tenant.clientKey, '/rest/api/3/myself');
+  equal([me.status, me.body.displayName, me.body.accountType], [200, 'ACE check', 'app']);
+  const made = await call(tenant.clientKey, '/rest/api/3/issue', {
+    method: 'post', body: { fields: { project: { key: 'DEMO' }, issuetype: { name: 'Task' }, summary: 'By an app' } } });
+  equal(made.status, 201);
+  issue = made.body.key;
+  check.removeIssueLater(issue);
+  equal((await call(tenant.clientKey, `/rest/api/3/issue/${issue}?expand=names&fields=summary&fields=status`)).body.fields.summary, 'By an app');
+  equal((await call(tenant.clientKey, `/rest/api/3/issue/${issue}`, { method: 'del' })).status, 403, 'DELETE is no scope of it');
+  equal((await call(tenant.clientKey, '/rest/api/3/project/DEMO', { method: 'put', body: { name: 'Mine' } })).status, 403);
+});
+
+await check('an administrator keeps its account out of a project', async () => {
+  equal((await call(tenant.clientKey, '/rest/api/3/issue/VAULT-1')).status, 200);
+  const account = (await manage(ada, 'GET', APP)).body.account.accountId;
+  const roles = (await manage(ada, 'GET', '/rest/api/3/project/VAULT/role')).body;
+  const role = roles['atlassian-addons-project-access'].split('/').at(-1);
+  equal((await manage(ada, 'DELETE', `/rest/api/3/project/VAULT/role/${role}?user=${encodeURIComponent(account)}`)).status, 204);
+  equal((await call(tenant.clientKey, '/rest/api/3/issue/VAULT-1')).status, 404);
+  await addon.register(true);
+  equal((await call(tenant.clientKey, '/rest/api/3/issue/VAULT-1')).status, 404, 'an update does not give it back');
+});
+
+await check('a token for another request, a changed one and an expired one are refused', async () => {
+  const jwt = require('atlassian-jwt');
+  const settings = await addon.settings.get('clientInfo', tenant.clientKey);
+  const now = Math.floor(Date.now() / 1000);
+  const request = { method: 'GET', pathname: '/rest/api/3/myself', query: {} };
+  const claims = { iss: KEY, iat: now, exp: now + 180, qsh: jwt.createQueryStringHash(request) };
+  const ask = async (claims, path = '/rest/api/3/myself', secret = settings.sharedSecret) => {
+    const answer = await fetch(BASE + path, { headers: { authorization: `JWT ${jwt.encodeSymmetric(claims, secret)}` } });
+    return [answer.status, await answer.text(), answer.headers.get('portcullis-decision')];
+  };
+  equal((await ask(claims))[0], 200);
+  const refused = {
+    'another path': [claims, '/rest/api/3/project'], 'another query': [claims, '/rest/api/3/myself?expand=groups'],
+    'another secret': [claims, undefined, 'a secret of enough characters, but another'], 'no qsh': [{ ...claims, qsh: undefined }],
+    'a context token': [{ ...claims, qsh: 'context-qsh' }], 'expired': [{ ...claims, iat: now - 900, exp: now - 60 }],
+    'the clientKey as issuer': [{ ...claims, iss: tenant.clientKey }], 'an unknown issuer': [{ ...claims, iss: 'nobody' }],
+    'another site': [{ ...claims, aud: ['another'] }], 'endless': [{ ...claims, exp: now + 90_000 }],
+  };
+  for (const [what, [claims, path, secret]] of Object.entries(refused)) {
+    const [status, text, decision] = await ask(JSON.parse(JSON.stringify(claims)), path, secret);
+    equal([what, status, text.includes('qsh'), Boolean(decision)], [what, 401, false, true]);
+  }
+  const [, , decision] = await ask(claims, '/rest/api/3/project');
+  const explained = await manage(ada, 'GET', `/api/portcullis/v1/decisions/${decision}`);
+  holds(JSON.stringify(explained.body).includes('GET&/rest/api/3/project&'), `the decision names what was hashed: ${JSON.stringify(explained.body)}`);
+});
+
+await check('it acts for cleo, within its scopes and her permissions', async () => {
+  const oauth2 = require('atlassian-oauth2');
+  const settings = await addon.settings.get('clientInfo', tenant.clientKey);
+  const ask = (account, more = {}) => oauth2.getAccessToken({
+    hostBaseUrl: settings.baseUrl, oauthClientId: settings.oauthClientId, sharedSecret: settings.sharedSecret, userAccountId: account,
+    authorizationServerBaseUrl: new URL(card.endpoints.connect_token).origin, authorizationPath: '/oauth2/token', ...more });
+  const { access_token: token, expires_in: life } = await ask(cleo.account_id);
+  equal(life, 900);
+  const as = async (method, path, body) => {
+    const headers = { authorization: `Bearer ${token}`, 'content-type': 'application/json' };
+    return fetch(BASE + path, { method, headers, body: body && JSON.stringify(body) });
+  };
+  equal((await (await as('GET', '/rest/api/3/myself')).json()).accountId, cleo.account_id);
+  equal((await as('GET', '/rest/api/3/issue/VAULT-1')).status, 404, 'what she cannot see');
+  equal((await as('DELETE', `/rest/api/3/issue/${issue}`)).status, 403, 'no scope of the app');
+  for (const account of ['712020:nobody', (await manage(ada, 'GET', APP)).body.account.accountId, people.dan.account_id]) {
+    const error = await ask(account).then(() => 'a token', error => String(error?.message ?? error));
+    holds(error !== 'a token', `a token for ${account}`);
+  }
+  await manage(ada, 'POST', `${APP}/disable`);
+  equal((await as('GET', '/rest/api/3/myself')).status, 401);
+  equal((await call(tenant.clientKey, '/rest/api/3/myself')).status, 401);
+  await until(() => events.includes('disabled'));
+  await manage(ada, 'POST', `${APP}/enable`);
+  equal((await call(tenant.clientKey, '/rest/api/3/myself')).status, 200);
+});
+
+await check('it keeps properties that are its own', async () => {
+  const path = `/rest/atlassian-connect/1/addons/${KEY}/properties/settings`;
+  equal((await call(tenant.clientKey, path, { method: 'put', body: { color: 'red' } })).status, 201);
+  equal((await call(tenant.clientKey, path)).body.value, { color: 'red' });
+  equal((await manage(ada, 'GET', path)).status, 403);
+  equal((await call(tenant.clientKey, path.replace(KEY, 'another'))).status, 404);
+  equal((await call(tenant.clientKey, `/rest/atlassian-connect/1/addons/${KEY}`)).body.state, 'ENABLED');
+});
+
+await check('it is uninstalled in order, and its secret is worth nothing', async () => {
+  await addon.deregister();
+  await until(() => events.some(event => event.startsWith('uninstalled')));
+  equal(events.slice(-2), ['disabled', 'uninstalled 200']);
+  equal((await call(tenant.clientKey, '/rest/api/3/myself')).status, 401);
+  equal((await manage(ada, 'GET', APP)).status, 404);
+});
+
+await check.end();
+listener.close();
+listener.closeAllConnections();
+process.exit();

@@ -547,7 +547,10 @@ for (const [how, options] of [['', {}], [', without JavaScript', { javaScriptEna
     await page.getByRole('heading', { name: 'Timesheets' }).waitFor();
     await page.getByText('Act as any user').waitFor();
     await page.getByText('All 2 projects').waitFor();
-    await page.getByRole('button', { name: 'Install' }).click();
+    await page.getByRole('button', { name: 'Do not install' }).click();
+    await page.getByRole('status').getByText('The app is not installed').waitFor();
+    await lookAtConnectApp(page);
+    await page.getByRole('button', { name: 'Install', exact: true }).click();
     await page.getByRole('status').getByText('The app is installed').waitFor();
     await row(page, 'Timesheets').getByRole('button', { name: 'Stop' }).click();
     await page.getByRole('status').getByText('The app is stopped').waitFor();
@@ -600,7 +603,7 @@ const looks = [
   ['connect-wrong', page => lookAtConnectApp(page, 'http://10.0.0.1/')],
   ['connect-preview', page => lookAtConnectApp(page)],
   ['connect-apps', async page => {
-    await page.getByRole('button', { name: /Install|Update/ }).click();
+    await page.getByRole('button', { name: /^(Install|Update)$/ }).click();
     await page.locator('.ask summary').first().click();
   }],
 ];

@@ -753,6 +753,12 @@ pub static ROWS: &[&Row] = &[
     &rows::MANAGE_ENABLE_CONNECT_APP,
     &rows::MANAGE_DISABLE_CONNECT_APP,
     &rows::MANAGE_UNINSTALL_CONNECT_APP,
+    &rows::CONSOLE_CONNECT_APPS,
+    &rows::CONSOLE_PREVIEW_CONNECT_APP,
+    &rows::CONSOLE_INSTALL_CONNECT_APP,
+    &rows::CONSOLE_ENABLE_CONNECT_APP,
+    &rows::CONSOLE_DISABLE_CONNECT_APP,
+    &rows::CONSOLE_UNINSTALL_CONNECT_APP,
 ];
 
 /// `GET /rest/api/3/announcementBanner`
@@ -6737,6 +6743,54 @@ pub struct ManageUninstallConnectApp;
 impl Operation for ManageUninstallConnectApp {
     type Mode = Policy;
     const ROW: &'static Row = &rows::MANAGE_UNINSTALL_CONNECT_APP;
+}
+
+/// `GET /admin/connect-apps`
+pub struct ConsoleConnectApps;
+
+impl Operation for ConsoleConnectApps {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::CONSOLE_CONNECT_APPS;
+}
+
+/// `POST /admin/connect-apps/preview`
+pub struct ConsolePreviewConnectApp;
+
+impl Operation for ConsolePreviewConnectApp {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::CONSOLE_PREVIEW_CONNECT_APP;
+}
+
+/// `POST /admin/connect-apps`
+pub struct ConsoleInstallConnectApp;
+
+impl Operation for ConsoleInstallConnectApp {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::CONSOLE_INSTALL_CONNECT_APP;
+}
+
+/// `POST /admin/connect-apps/{appKey}/enable`
+pub struct ConsoleEnableConnectApp;
+
+impl Operation for ConsoleEnableConnectApp {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::CONSOLE_ENABLE_CONNECT_APP;
+}
+
+/// `POST /admin/connect-apps/{appKey}/disable`
+pub struct ConsoleDisableConnectApp;
+
+impl Operation for ConsoleDisableConnectApp {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::CONSOLE_DISABLE_CONNECT_APP;
+}
+
+/// `POST /admin/connect-apps/{appKey}/uninstall`
+pub struct ConsoleUninstallConnectApp;
+
+impl Operation for ConsoleUninstallConnectApp {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::CONSOLE_UNINSTALL_CONNECT_APP;
 }
 
 #[rustfmt::skip]
@@ -16460,6 +16514,84 @@ mod rows {
         id: "manageUninstallConnectApp", number: 747, method: Method::Delete, path: "/api/portcullis/v1/connect-apps/{appKey}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::SiteAdmin,
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static CONSOLE_CONNECT_APPS: Row = Row {
+        id: "consoleConnectApps", number: 748, method: Method::Get, path: "/admin/connect-apps",
+        area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::SiteAdmin,
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static CONSOLE_PREVIEW_CONNECT_APP: Row = Row {
+        id: "consolePreviewConnectApp", number: 749, method: Method::Post, path: "/admin/connect-apps/preview",
+        area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::SiteAdmin,
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static CONSOLE_INSTALL_CONNECT_APP: Row = Row {
+        id: "consoleInstallConnectApp", number: 750, method: Method::Post, path: "/admin/connect-apps",
+        area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::SiteAdmin,
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static CONSOLE_ENABLE_CONNECT_APP: Row = Row {
+        id: "consoleEnableConnectApp", number: 751, method: Method::Post, path: "/admin/connect-apps/{appKey}/enable",
+        area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::SiteAdmin,
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static CONSOLE_DISABLE_CONNECT_APP: Row = Row {
+        id: "consoleDisableConnectApp", number: 752, method: Method::Post, path: "/admin/connect-apps/{appKey}/disable",
+        area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::SiteAdmin,
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static CONSOLE_UNINSTALL_CONNECT_APP: Row = Row {
+        id: "consoleUninstallConnectApp", number: 753, method: Method::Post, path: "/admin/connect-apps/{appKey}/uninstall",
+        area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
         granular: None,
         connect: ConnectRule::Inaccessible,

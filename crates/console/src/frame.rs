@@ -107,6 +107,11 @@ pub(crate) fn notice(word: Option<&str>) -> &'static str {
             "The app is revoked for everyone. It can ask each person again, unless you block it."
         }
         Some("app-revoked-for-one") => "The app is revoked for this person. It can ask them again.",
+        Some("app-installed") => "The app is installed.",
+        Some("app-declined") => "The app is not installed. Nothing was changed.",
+        Some("app-stopped") => "The app is stopped. It is refused from now on.",
+        Some("app-started") => "The app may work again.",
+        Some("app-uninstalled") => "The app is uninstalled.",
         Some("saved") => "Saved.",
         Some("signed-out") => "You are signed out.",
         _ => "",

@@ -9,6 +9,7 @@ mod admin_apps;
 mod api_tokens;
 mod assets;
 mod browse;
+mod connect_apps;
 mod connected_apps;
 mod consent;
 mod developer;
@@ -21,6 +22,7 @@ mod sessions;
 mod sign_in;
 
 use askama::Template;
+use portcullis_apps::connect::Services;
 use portcullis_guard::Handlers;
 
 pub use assets::static_file;
@@ -30,7 +32,7 @@ pub use sign_in::SESSION_COOKIE;
 use frame::{Frame, Section};
 
 /// Adds every handler of this crate.
-pub fn handlers(handlers: &mut Handlers) {
+pub fn handlers(handlers: &mut Handlers, services: &Services) {
     sign_in::handlers(handlers);
     account::handlers(handlers);
     api_tokens::handlers(handlers);
@@ -40,6 +42,7 @@ pub fn handlers(handlers: &mut Handlers) {
     connected_apps::handlers(handlers);
     developer::handlers(handlers);
     admin_apps::handlers(handlers);
+    connect_apps::handlers(handlers, services);
 }
 
 #[derive(Template)]

@@ -387,7 +387,7 @@ mod tests {
     #[test]
     fn prefixes_are_distinct_and_fixed() {
         let prefixes: Vec<_> = TokenKind::ALL.map(TokenKind::prefix).into();
-        assert_eq!(prefixes, ["ptat_", "ptst_", "ptss_", "ptft_", "ptcs_", "ptac_", "ptoa_", "ptrt_"]);
+        assert_eq!(prefixes, ["ptat_", "ptst_", "ptss_", "ptft_", "ptcs_", "ptac_", "ptoa_", "ptrt_", "ptns_"]);
     }
 
     #[test]

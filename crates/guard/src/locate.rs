@@ -179,7 +179,8 @@ pub(crate) async fn locate<M: Mode>(
             let key = input.param("addonKey");
             if !key.is_empty() {
                 out.name = key.to_owned();
-                out.owner = (directory.connect_app)(key).map_or(Fact::Missing, |user| Fact::Known(Some(user)));
+                // One that is not installed is nobody's: which apps are installed is not told.
+                out.owner = Fact::Known((directory.connect_app)(key));
             }
         }
         // One workflow and one set of types and fields serve every project.

@@ -64,23 +64,14 @@ pub fn hash(canonical: &str) -> String {
 /// Whether `qsh` is that of this request in any accepted form. `base` is the path at which the site begins, without its last slash.
 pub fn matches(qsh: &str, method: &str, path: &str, query: &str, base: &str) -> bool {
     let inner = path.strip_prefix(base).filter(|rest| rest.is_empty() || rest.starts_with('/')).unwrap_or(path);
-    let forms = |path: &str| {
+    let fits = |path: &str| {
         [SortedBy::Decoded, SortedBy::Encoded]
-            .map(|by| constant_time_eq(hash(&canonical(method, path, query, by)).as_bytes(), qsh.as_bytes()))
-            .contains(&true)
+            .into_iter()
+            .any(|by| constant_time_eq(hash(&canonical(method, path, query, by)).as_bytes(), qsh.as_bytes()))
     };
     // Some clients keep a slash at the end of the path, which the others drop.
-    let kept = || {
-        path.len() > 1
-            && path.ends_with('/')
-            && [SortedBy::Decoded, SortedBy::Encoded]
-                .map(|by| {
-                    let whole = canonical(method, &format!("{path}/"), query, by);
-                    constant_time_eq(hash(&whole).as_bytes(), qsh.as_bytes())
-                })
-                .contains(&true)
-    };
-    forms(inner) || (inner != path && forms(path)) || kept()
+    let keeps_slash = || path.len() > 1 && path.ends_with('/') && fits(&format!("{path}/"));
+    fits(inner) || (inner != path && fits(path)) || keeps_slash()
 }
 
 /// Form decoding: `+` is a blank; what is no escape stays as it is.

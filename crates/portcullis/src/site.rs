@@ -25,7 +25,7 @@ pub fn handlers(outbound: Outbound) -> Handlers {
     portcullis_accounts::handlers(&mut handlers);
     portcullis_apps::handlers(&mut handlers, &services);
     portcullis_jira::handlers(&mut handlers);
-    portcullis_console::handlers(&mut handlers);
+    portcullis_console::handlers(&mut handlers, &services);
     handlers
 }
 

@@ -9,8 +9,8 @@ use portcullis_authz::{Operation, op};
 use portcullis_crypto::jws::SigningKey;
 use portcullis_crypto::{PlainToken, TokenKind};
 use portcullis_guard::connect::{ConnectFacts, SHARED_SECRET, grant_of};
-use portcullis_guard::{Ctx, Entity, Handlers, Input, OpMode, Outcome, Policy, Reply, Row, Tx, View};
-use portcullis_model::{ConnectAppId, ConnectScope, Problem, UserId};
+use portcullis_guard::{AnyMode, Ctx, Entity, Handlers, Input, OpMode, Outcome, Policy, Reply, Row, Tx, View};
+use portcullis_model::{ConnectAppId, ConnectScope, Problem, Timestamp, UserId};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
@@ -33,7 +33,7 @@ struct Asked {
 
 /// An app that has accepted its secret.
 #[derive(Clone)]
-pub(super) struct Accepted {
+pub struct Accepted {
     descriptor: Arc<Descriptor>,
     descriptor_url: String,
     secret: Arc<PlainToken>,
@@ -41,7 +41,8 @@ pub(super) struct Accepted {
 }
 
 impl Accepted {
-    pub(super) fn key(&self) -> &str {
+    /// Its key.
+    pub fn key(&self) -> &str {
         &self.descriptor.key
     }
 }
@@ -54,7 +55,7 @@ fn installed(view: &View, key: &str) -> Option<Arc<ConnectFacts>> {
 ///
 /// # Errors
 /// 400 and 409 with one sentence for the administrator.
-pub(super) async fn introduce(
+pub async fn introduce(
     services: &Services,
     view: &View,
     descriptor_url: &str,
@@ -166,6 +167,7 @@ pub(super) async fn store(
         previous.map(|_| now.0 + OVERLAP_MS).into(),
         now.0.into(),
         by.0.into(),
+        after(now).into(),
     ];
     let sql = "INSERT INTO app_connect (app_key, name, description, vendor, descriptor_url, descriptor, base_url, enabled_path,
                       disabled_path, uninstalled_path, scopes, user_id, client_key, oauth_client_id, secret, previous_secret,
@@ -173,12 +175,17 @@ pub(super) async fn store(
                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $18, $18, 1)
                ON CONFLICT (app_key) DO UPDATE SET name = $2, description = $3, vendor = $4, descriptor_url = $5, descriptor = $6,
                       base_url = $7, enabled_path = $8, disabled_path = $9, uninstalled_path = $10, scopes = $11,
-                      oauth_client_id = $14, secret = $15, previous_secret = $16, previous_until_ms = $17, since_ms = $18 + 1,
+                      oauth_client_id = $14, secret = $15, previous_secret = $16, previous_until_ms = $17, since_ms = $20,
                       installed_by = $19, changed_at_ms = $18, enabled = 1, uninstalled_at_ms = NULL
                RETURNING id";
     let id = ConnectAppId(tx.query_one(sql, &params).await?.get("id")?);
     changed.push(Entity::ConnectApp(id));
     Ok((id, changed))
+}
+
+/// The moment from which tokens count again: what was issued in this very millisecond does not, also once the app may work again.
+const fn after(now: Timestamp) -> i64 {
+    now.0 + 1
 }
 
 fn reach_of(scopes: &str) -> Reach {
@@ -219,7 +226,10 @@ fn callee(app: &ConnectFacts) -> Callee {
 }
 
 /// Says good-bye: `disabled` first, and once that was answered `uninstalled`. The app's token works until both were answered.
-pub(super) async fn part(services: &Services, view: &View, key: &str, for_good: bool) -> Result<(), Problem> {
+///
+/// # Errors
+/// 404 when there is none; what the app answers is no error.
+pub async fn part(services: &Services, view: &View, key: &str, for_good: bool) -> Result<(), Problem> {
     let app = installed(view, key).ok_or_else(absent)?;
     let to = callee(&app);
     if let (Some(path), true) = (&app.paths.disabled, app.enabled) {
@@ -243,8 +253,8 @@ pub(super) async fn remove(
     let now = view.now();
     let (id, user) = find(tx, key).await?;
     let sql = "UPDATE app_connect SET enabled = 0, secret = NULL, previous_secret = NULL, previous_until_ms = NULL,
-                      since_ms = $2 + 1, changed_at_ms = $2, uninstalled_at_ms = $2 WHERE id = $1";
-    tx.execute(sql, &[id.0.into(), now.0.into()]).await?;
+                      since_ms = $3, changed_at_ms = $2, uninstalled_at_ms = $2 WHERE id = $1";
+    tx.execute(sql, &[id.0.into(), now.0.into(), after(now).into()]).await?;
     tx.execute("DELETE FROM app_connect_property WHERE app = $1", &[id.0.into()]).await?;
     services.accounts.set_active(tx, user, false).await?;
     Ok(vec![Entity::ConnectApp(id), Entity::User(user)])
@@ -262,7 +272,8 @@ async fn find(tx: &mut Tx<Policy>, key: &str) -> Result<(ConnectAppId, UserId), 
 
 // ---- the management API
 
-fn preview_of(view: &View, descriptor: &Descriptor) -> Json {
+/// What an app asks for, in words: what an administrator decides by.
+pub fn preview(view: &View, descriptor: &Descriptor) -> Json {
     let before = installed(view, &descriptor.key);
     let had = before.as_ref().map(|app| app.grant);
     let new: Vec<&str> = descriptor
@@ -328,39 +339,49 @@ fn json_of(view: &View, row: &Row) -> Result<Json, Problem> {
     }))
 }
 
+/// Every installed app, by name.
+///
+/// # Errors
+/// The database's.
+pub async fn all<M: AnyMode>(tx: &mut Tx<M>, view: &View) -> Result<Vec<Json>, Problem> {
+    tx.query(APPS, &[]).await?.iter().map(|row| json_of(view, row)).collect()
+}
+
 async fn list(mut cx: Ctx<op::ManageListConnectApps>, _: Input) -> Outcome<op::ManageListConnectApps> {
     let view = cx.view().clone();
-    let rows = cx.tx().query(APPS, &[]).await?;
-    let apps = rows.iter().map(|row| json_of(&view, row)).collect::<Result<_, _>>()?;
+    let apps = all(cx.tx(), &view).await?;
     cx.done(Reply::json(wire::whole(apps)))
 }
 
 async fn get(mut cx: Ctx<op::ManageGetConnectApp>, input: Input) -> Outcome<op::ManageGetConnectApp> {
     let view = cx.view().clone();
-    for row in cx.tx().query(APPS, &[]).await? {
-        if row.get::<String>("app_key")? == input.param("appKey") {
-            let json = json_of(&view, &row)?;
-            return cx.done(Reply::json(json));
-        }
-    }
-    Err(absent())
+    let apps = all(cx.tx(), &view).await?;
+    let app = apps.into_iter().find(|app| app.get("key").and_then(Json::as_str) == Some(input.param("appKey")));
+    cx.done(Reply::json(app.ok_or_else(absent)?))
 }
 
-async fn set_enabled<O>(mut cx: Ctx<O>, services: Services, key: String, enabled: bool) -> Outcome<O>
+/// Lets an app work, or stops it; `key` names it.
+///
+/// # Errors
+/// 404 when there is none.
+pub async fn set_enabled<O>(mut cx: Ctx<O>, services: Services, key: String, enabled: bool, reply: Reply) -> Outcome<O>
 where
     O: Operation<Mode = Policy>,
     Policy: OpMode,
 {
     let view = cx.view().clone();
     let (id, user) = find(cx.tx(), &key).await?;
-    // What was issued up to this millisecond counts no more, also once the app may work again.
-    let sql = "UPDATE app_connect SET enabled = $2, since_ms = CASE WHEN $2 = 1 THEN since_ms ELSE $3 + 1 END, changed_at_ms = $3 WHERE id = $1";
+    let sql = "UPDATE app_connect SET enabled = $2, changed_at_ms = $3 WHERE id = $1";
     cx.tx().execute(sql, &[id.0.into(), enabled.into(), view.now().0.into()]).await?;
+    if !enabled {
+        let sql = "UPDATE app_connect SET since_ms = $2 WHERE id = $1";
+        cx.tx().execute(sql, &[id.0.into(), after(view.now()).into()]).await?;
+    }
     services.accounts.set_active(cx.tx(), user, enabled).await?;
     cx.audit(format!("connect_app:{key}"), Some(json!({"enabled": !enabled})), Some(json!({"enabled": enabled})));
     cx.changed(Entity::ConnectApp(id));
     cx.changed(Entity::User(user));
-    cx.done_then(Reply::no_content(), move |reply| {
+    cx.done_then(reply, move |reply| {
         if let (true, Some(app)) = (enabled, installed(&view, &key))
             && let Some(path) = app.paths.enabled.clone()
         {
@@ -371,7 +392,10 @@ where
 }
 
 /// Stores an installation and answers with `reply`.
-pub(super) async fn finish_install<O>(mut cx: Ctx<O>, services: Services, app: Accepted, reply: Reply) -> Outcome<O>
+///
+/// # Errors
+/// The database's; 409 where another request was faster.
+pub async fn finish_install<O>(mut cx: Ctx<O>, services: Services, app: Accepted, reply: Reply) -> Outcome<O>
 where
     O: Operation<Mode = Policy>,
     Policy: OpMode,
@@ -392,7 +416,11 @@ where
     })
 }
 
-pub(super) async fn finish_uninstall<O>(mut cx: Ctx<O>, services: Services, key: &str) -> Outcome<O>
+/// Removes an app that was told so.
+///
+/// # Errors
+/// 404 when there is none.
+pub async fn finish_uninstall<O>(mut cx: Ctx<O>, services: Services, key: &str, reply: Reply) -> Outcome<O>
 where
     O: Operation<Mode = Policy>,
     Policy: OpMode,
@@ -402,7 +430,7 @@ where
         cx.changed(entity);
     }
     cx.audit(format!("connect_app:{key}"), None, Some(json!({"uninstalled": true})));
-    cx.done(Reply::no_content())
+    cx.done(reply)
 }
 
 pub(super) fn handlers(handlers: &mut Handlers, services: &Services) {
@@ -418,7 +446,7 @@ pub(super) fn handlers(handlers: &mut Handlers, services: &Services) {
             }
         },
         |cx: Ctx<op::ManagePreviewConnectApp>, _: Input, descriptor: Arc<Descriptor>| async move {
-            let json = preview_of(cx.view(), &descriptor);
+            let json = preview(cx.view(), &descriptor);
             cx.done(Reply::json(json))
         },
     );
@@ -446,7 +474,7 @@ pub(super) fn handlers(handlers: &mut Handlers, services: &Services) {
         },
         move |cx: Ctx<op::ManageUninstallConnectApp>, input: Input, ()| {
             let services = then.clone();
-            async move { finish_uninstall(cx, services, input.param("appKey")).await }
+            async move { finish_uninstall(cx, services, input.param("appKey"), Reply::no_content()).await }
         },
     );
     let (with, then) = (services.clone(), services.clone());
@@ -456,7 +484,7 @@ pub(super) fn handlers(handlers: &mut Handlers, services: &Services) {
             async move { part(&services, &view, input.param("appKey"), false).await }
         },
         move |cx: Ctx<op::ManageDisableConnectApp>, input: Input, ()| {
-            set_enabled(cx, then.clone(), input.param("appKey").to_owned(), false)
+            set_enabled(cx, then.clone(), input.param("appKey").to_owned(), false, Reply::no_content())
         },
     );
     let then = services.clone();
@@ -465,7 +493,7 @@ pub(super) fn handlers(handlers: &mut Handlers, services: &Services) {
             installed(&view, input.param("appKey")).map(|_| ()).ok_or_else(absent)
         },
         move |cx: Ctx<op::ManageEnableConnectApp>, input: Input, ()| {
-            set_enabled(cx, then.clone(), input.param("appKey").to_owned(), true)
+            set_enabled(cx, then.clone(), input.param("appKey").to_owned(), true, Reply::no_content())
         },
     );
 }

@@ -179,7 +179,7 @@ pub(super) fn handlers(handlers: &mut Handlers, services: &Services) {
         },
         move |cx: Ctx<op::UpmUninstall>, input: Input, ()| {
             let services = then.clone();
-            async move { life::finish_uninstall(cx, services, &key_of(&input)).await }
+            async move { life::finish_uninstall(cx, services, &key_of(&input), Reply::no_content()).await }
         },
     );
 }

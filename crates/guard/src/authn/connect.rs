@@ -4,11 +4,13 @@
 //! Of the tokens that go between a site and an app this kind alone opens anything here: what this site issued names the site as
 //! its issuer, a session token of the app has no hash, and a context token has a word in its place.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use portcullis_authz::ConnectGrant;
-use portcullis_crypto::jws::{ClaimError, ClaimsCheck, UnverifiedJws};
+use portcullis_crypto::jws::{ClaimError, ClaimsCheck, UnverifiedJws, VerifiedJws};
 use portcullis_model::{AccessKind, Surface, Timestamp};
+use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
 use super::RequestHead;
@@ -35,11 +37,16 @@ pub(super) fn verify(
         return Err("A Connect app's token is for the site's own address.".to_owned());
     }
     let jws = UnverifiedJws::parse(text).map_err(|_| "It is not a JSON Web Token.".to_owned())?;
-    let issuer = jws
-        .unverified_payload()
-        .and_then(|payload| serde_json::from_slice::<Json>(&payload).ok())
-        .and_then(|claims| Some(claims.get("iss")?.as_str()?.to_owned()))
-        .ok_or("The claim iss is missing; it has to be the app's key.")?;
+    /// Nothing else of an unverified token is looked at.
+    #[derive(Deserialize)]
+    struct Issuer<'a> {
+        #[serde(borrow)]
+        iss: Cow<'a, str>,
+    }
+    let payload = jws.unverified_payload().unwrap_or_default();
+    let issuer = serde_json::from_slice::<Issuer<'_>>(&payload)
+        .map_err(|_| "The claim iss is missing; it has to be the app's key.".to_owned())?
+        .iss;
     let app = snapshot.connect().app_named(&issuer).ok_or_else(|| {
         let own = snapshot.connect().apps().any(|app| app.client_key == issuer);
         if own {
@@ -51,8 +58,9 @@ pub(super) fn verify(
     if !app.enabled {
         return Err("The app is disabled.".to_owned());
     }
-    let claims = signed_claims(app, text, now).ok_or("The signature does not fit the app's secret (HS256).")?;
-    check(app, addresses, &claims, head, now)?;
+    let verified = verified(app, jws, text, now).ok_or("The signature does not fit the app's secret (HS256).")?;
+    let claims = verified.claims().map_err(|_| "Its claims are no JSON object, or one stands twice.".to_owned())?;
+    check(app, addresses, claims, head, now)?;
     let (Some(person), Some(facts)) = (snapshot.person(app.user), snapshot.policy.user(app.user)) else {
         return Err("The app's account is gone.".to_owned());
     };
@@ -71,13 +79,13 @@ pub(super) fn verify(
     })
 }
 
-/// The claims, once the signature holds with the secret in force or, for a while, with the one before it.
-fn signed_claims(app: &ConnectFacts, text: &str, now: Timestamp) -> Option<Map<String, Json>> {
-    let previous = app.previous.as_ref().filter(|(_, until_ms)| now.0 < *until_ms).map(|(key, _)| key);
-    let verified = std::iter::once(&app.verifying)
-        .chain(previous)
-        .find_map(|key| UnverifiedJws::parse(text).ok()?.verify(key).ok())?;
-    verified.claims().ok().cloned()
+/// Verified with the secret in force or, for a while, with the one before it.
+fn verified(app: &ConnectFacts, jws: UnverifiedJws<'_>, text: &str, now: Timestamp) -> Option<VerifiedJws> {
+    if let Ok(verified) = jws.verify(&app.verifying) {
+        return Some(verified);
+    }
+    let (previous, _) = app.previous.as_ref().filter(|(_, until_ms)| now.0 < *until_ms)?;
+    UnverifiedJws::parse(text).ok()?.verify(previous).ok()
 }
 
 fn check(

@@ -246,6 +246,7 @@ fn operator_manages_people_groups_roles_schemes_and_settings() {
             (operator, "manageChangeSetting"),
             (operator, "manageAddGroupMember"),
             (operator, "manageCreateUser"),
+            ("system:install_key", "install_key"),
             ("system:signing_key", "signing_key"),
             ("operator:init", "init"),
         ]

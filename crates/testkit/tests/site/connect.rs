@@ -473,7 +473,13 @@ async fn properties_are_an_apps_own() {
     assert_eq!(world.as_app(&app, "PUT", &format!("{list}/{}", "x".repeat(128)), Some(json!(1))).await.status, 400);
     assert_eq!(world.as_app(&app, "GET", MYSELF, None).await.status, 403, "it asked for no scope");
     for (method, body) in [("GET", None), ("PUT", Some(json!(1))), ("DELETE", None)] {
-        assert!(matches!(world.as_app(&other, method, path, body).await.status, 403 | 404));
+        assert_eq!(world.as_app(&other, method, path, body.clone()).await.status, 403);
+        let absent = path.replace("com.example.props", "com.example.none");
+        assert_eq!(
+            world.as_app(&other, method, &absent, body).await.status,
+            403,
+            "which apps are installed is not told"
+        );
     }
     assert_ne!(world.by("Ada").get(path).await.status, 200);
     assert_ne!(world.anonymous().get(path).await.status, 200);

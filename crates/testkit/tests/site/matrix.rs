@@ -18,6 +18,8 @@ async fn matrix_is_as_committed() {
     );
     for row in op::ROWS {
         let mut cells = Vec::new();
+        // Pages refuse a token as a failed attempt; what comes next must not be slowed for it.
+        world.gateway.guard().reset_throttle();
         for who in ["nobody", "Dan", "Cleo", "Ben", "Ada"] {
             let client = if who == "nobody" { world.anonymous() } else { world.by(who) };
             let answer = call(&client, row, "", "DEMO", "DEMO-1").await;

@@ -70,26 +70,24 @@ async fn token(world: &World) {
     let app = world.app("Ben", serde_json::json!({})).await;
     let tokens = world.tokens("Ben", &app, "read:jira-work offline_access").await;
     let bearer = format!("Bearer {}", tokens.access);
-    for (what, surface, authorization) in
-        [("An API token", Surface::Site, basic), ("An access token (after its first use)", Surface::Gateway, bearer)]
-    {
-        let head = RequestHead {
-            surface,
-            method: "GET",
-            path: "/rest/api/3/issue/DEMO-1",
-            query: "",
-            authorization: Some(&authorization),
-            dpop: None,
-            session_cookie: None,
-            origin: None,
-            sec_fetch_site: None,
-            own_origin: "http://portcullis.test",
-            address: Some("127.0.0.1".parse().expect("an address")),
-            user_agent: "token",
-            request_id: "0123456789abcdef0123456789abcdef",
-        };
-        prove(world, what, &head, 1_000).await;
-    }
+    let head = RequestHead {
+        surface: Surface::Site,
+        method: "GET",
+        path: "/rest/api/3/issue/DEMO-1",
+        query: "",
+        authorization: Some(&basic),
+        dpop: None,
+        session_cookie: None,
+        origin: None,
+        sec_fetch_site: None,
+        own_origin: "http://portcullis.test",
+        address: Some("127.0.0.1".parse().expect("an address")),
+        user_agent: "token",
+        request_id: "0123456789abcdef0123456789abcdef",
+    };
+    prove(world, "An API token", &head, 1_000).await;
+    let head = RequestHead { surface: Surface::Gateway, authorization: Some(&bearer), ..head };
+    prove(world, "An access token (after its first use)", &head, 1_000).await;
     let app = ConnectApp::start("com.example.bench", &["READ"]).await;
     assert_eq!(world.install(&app).await.status, 201);
     let target = "/rest/api/3/issue/DEMO-1?fields=summary&fields=status&expand=names";
@@ -97,18 +95,9 @@ async fn token(world: &World) {
     let authorization = format!("JWT {token}");
     let head = RequestHead {
         surface: Surface::Site,
-        method: "GET",
-        path: "/rest/api/3/issue/DEMO-1",
         query: "fields=summary&fields=status&expand=names",
         authorization: Some(&authorization),
-        dpop: None,
-        session_cookie: None,
-        origin: None,
-        sec_fetch_site: None,
-        own_origin: "http://portcullis.test",
-        address: None,
-        user_agent: "token",
-        request_id: "0123456789abcdef0123456789abcdef",
+        ..head
     };
     prove(world, "A Connect app's JWT with its query string hash", &head, 3_000).await;
 }

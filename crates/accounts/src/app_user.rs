@@ -1,14 +1,11 @@
 //! Accounts that apps act with. Nobody signs in with one; it is in groups like any other, and an administrator may take it out.
 
 use portcullis_authz::policy::AccountKind;
-use portcullis_guard::{Entity, Policy, StoreError, Tx, View};
-use portcullis_model::{GroupId, Problem, UserId};
+use portcullis_guard::{Policy, StoreError, Tx, View};
+use portcullis_model::{GlobalPermission, GroupId, Problem, UserId};
 
 use crate::group;
 use crate::user::{self, NewUser};
-
-/// The group of apps that administer Jira.
-pub const ADMINISTERING_APPS: &str = "atlassian-addons-admin";
 
 /// Makes an app's account.
 ///
@@ -38,34 +35,26 @@ pub async fn let_in(tx: &mut Tx<Policy>, user: UserId) -> Result<(), StoreError>
     Ok(())
 }
 
-/// Lets an app's account administer Jira. Names the group when it is made.
+/// Lets an app's account administer Jira, by the group that every site has for such apps.
 ///
 /// # Errors
-/// 409 where the group of apps that administer is there without the permission: giving it back would raise the apps in it.
-pub async fn let_administer(tx: &mut Tx<Policy>, view: &View, user: UserId) -> Result<Option<Entity>, Problem> {
-    let sql = "SELECT g.id, (SELECT count(*) FROM account_global_grant p
-                              WHERE p.group_id = g.id AND p.permission = 'ADMINISTER') AS grants
-                 FROM account_group g WHERE g.name_folded = $1";
-    let (id, made) = match tx.query_opt(sql, &[ADMINISTERING_APPS.into()]).await? {
-        Some(row) if row.get::<i64>("grants")? > 0 => (GroupId(row.get("id")?), None),
-        Some(_) => {
-            return Err(Problem::conflict(format!(
-                "The app asks to administer Jira, and the group {ADMINISTERING_APPS} does not have that permission. Give it back to the \
-                 group or delete the group, then try again."
-            )));
-        }
-        None => {
-            let (id, _) = group::create(tx, ADMINISTERING_APPS, view.entropy()).await?;
-            let sql = "INSERT INTO account_global_grant (permission, group_id) VALUES ('ADMINISTER', $1)";
-            tx.execute(sql, &[id.0.into()]).await?;
-            (id, Some(Entity::Group(id)))
-        }
+/// 409 where the group does not have the permission: giving it back would raise the apps in it.
+pub async fn let_administer(tx: &mut Tx<Policy>, user: UserId) -> Result<(), Problem> {
+    let sql = "SELECT g.id FROM account_group g JOIN account_global_grant p ON p.group_id = g.id
+                WHERE g.name_folded = $1 AND p.permission = $2";
+    let params = [group::ADMINISTERING_APPS.into(), GlobalPermission::Administer.key().into()];
+    let Some(row) = tx.query_opt(sql, &params).await? else {
+        return Err(Problem::conflict(format!(
+            "The app asks to administer Jira, and the group {} does not have that permission. Give it back to the group, then \
+             try again.",
+            group::ADMINISTERING_APPS
+        )));
     };
-    user::add_to_group(tx, user, id).await?;
-    Ok(made)
+    user::add_to_group(tx, user, GroupId(row.get("id")?)).await?;
+    Ok(())
 }
 
-/// Lets an app's account work, or stops it. The caller names [`Entity::User`] as changed.
+/// Lets an app's account work, or stops it. The caller names [`portcullis_guard::Entity::User`] as changed.
 ///
 /// # Errors
 /// The database's.

@@ -55,8 +55,8 @@ pub async fn site(
         site_admins: group::insert(tx, "site-admins", true, entropy).await?.0,
         jira_administrators: group::insert(tx, "jira-administrators", false, entropy).await?.0,
         jira_software_users: group::insert(tx, "jira-software-users", false, entropy).await?.0,
-        addons: group::insert(tx, "atlassian-addons", false, entropy).await?.0,
-        addons_admin: group::insert(tx, "atlassian-addons-admin", false, entropy).await?.0,
+        addons: group::insert(tx, group::APPS, false, entropy).await?.0,
+        addons_admin: group::insert(tx, group::ADMINISTERING_APPS, false, entropy).await?.0,
     };
     let sql = "INSERT INTO account_application_group (application_key, group_id, is_default) VALUES ($1, $2, 1)";
     tx.execute(sql, &[JIRA_SOFTWARE.into(), base.jira_software_users.0.into()]).await?;

@@ -12,6 +12,11 @@ use crate::wire::{self, Paging};
 
 const NAME_CHARS_MAX: usize = 255;
 
+/// The group of every app's account.
+pub(crate) const APPS: &str = "atlassian-addons";
+/// The group of accounts of apps that administer Jira.
+pub(crate) const ADMINISTERING_APPS: &str = "atlassian-addons-admin";
+
 /// Makes a group without members; its id and `groupId`. The caller names [`Entity::Group`] as changed.
 ///
 /// # Errors
@@ -35,7 +40,7 @@ pub(crate) async fn insert<M: Writes>(
     site_admin: bool,
     entropy: &dyn Entropy,
 ) -> Result<(GroupId, String), StoreError> {
-    let uuid = wire::uuid(entropy);
+    let uuid = entropy.uuid();
     let sql = "INSERT INTO account_group (uuid, name, name_folded, site_admin) VALUES ($1, $2, $3, $4) RETURNING id";
     let params = [uuid.as_str().into(), name.into(), name.to_lowercase().into(), site_admin.into()];
     let id = tx.query_one(sql, &params).await?.get("id")?;
@@ -114,7 +119,7 @@ const USES: [(&str, &str); 8] = [
 ];
 
 /// Groups that the product itself relies on.
-const BUILT_IN: [&str; 2] = ["atlassian-addons", "atlassian-addons-admin"];
+const BUILT_IN: [&str; 2] = [APPS, ADMINISTERING_APPS];
 
 async fn delete(mut cx: Ctx<op::ManageDeleteGroup>, input: Input) -> Outcome<op::ManageDeleteGroup> {
     let (group, name) = named(cx.tx(), input.param("groupId")).await?;

@@ -50,7 +50,7 @@ pub async fn create<M: Writes>(
     entropy: &dyn Entropy,
 ) -> Result<(UserId, String), Problem> {
     let display_name = wire::line("displayName", &new.display_name, DISPLAY_NAME_CHARS_MAX)?;
-    let uuid = wire::uuid(entropy);
+    let uuid = entropy.uuid();
     let email = match (new.email, new.kind) {
         (Some(email), _) => Some(parse_email(&email)?),
         (None, AccountKind::Person) => {

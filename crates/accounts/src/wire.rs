@@ -1,6 +1,5 @@
 //! What the management API's answers share: moments, pages, and the doors for short texts and ids.
 
-use portcullis_crypto::Entropy;
 use portcullis_guard::Input;
 use portcullis_model::Problem;
 use serde_json::{Value as Json, json};
@@ -96,20 +95,9 @@ pub(crate) fn contains_pattern(text: &str) -> String {
     out
 }
 
-/// A random UUID (RFC 9562, version 4) in its usual spelling.
-pub(crate) fn uuid(entropy: &dyn Entropy) -> String {
-    let mut bits = u128::from_be_bytes(entropy.array());
-    bits = (bits & !(0xf << 76)) | (0x4 << 76);
-    bits = (bits & !(0x3 << 62)) | (0x2 << 62);
-    let hex = format!("{bits:032x}");
-    let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
-    format!("{}-{}-{}-{}-{}", part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32))
-}
-
 #[cfg(test)]
 mod tests {
-    use super::{contains_pattern, line, moment, parse_moment, uuid};
-    use portcullis_crypto::SeededEntropy;
+    use super::{contains_pattern, line, moment, parse_moment};
 
     #[test]
     fn moments_read_back() {
@@ -118,15 +106,6 @@ mod tests {
         assert_eq!(parse_moment("from", "2025-07-01T12:34:56.789Z").ok(), Some(1_751_373_296_789));
         assert_eq!(parse_moment("from", "1751373296789").ok(), Some(1_751_373_296_789));
         assert!(parse_moment("from", "yesterday").is_err());
-    }
-
-    #[test]
-    fn uuids_have_their_version_and_variant() {
-        let text = uuid(&SeededEntropy::new(7));
-        assert_eq!(text.len(), 36);
-        assert_eq!(text.as_bytes()[14], b'4');
-        assert!(matches!(text.as_bytes()[19], b'8' | b'9' | b'a' | b'b'));
-        assert_ne!(text, uuid(&SeededEntropy::new(8)));
     }
 
     #[test]

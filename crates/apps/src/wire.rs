@@ -39,12 +39,3 @@ pub(crate) fn each_once(text: &str) -> String {
     }
     out.join(" ")
 }
-
-/// A random UUID (RFC 9562, version 4).
-pub(crate) fn uuid(entropy: &dyn portcullis_crypto::Entropy) -> String {
-    let random = u128::from_be_bytes(entropy.array());
-    let bits = (random & !(0xf << 76) & !(0x3 << 62)) | (0x4 << 76) | (0x2 << 62);
-    let hex = format!("{bits:032x}");
-    let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
-    format!("{}-{}-{}-{}-{}", part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32))
-}

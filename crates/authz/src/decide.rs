@@ -852,21 +852,10 @@ pub fn sees_restricted(
 
 /// Whether a Connect grant covers what an operation needs: the ordered scopes imply lower ones, the other two stand alone.
 fn connect_covers(grant: ConnectGrant, needed: ConnectScope) -> bool {
-    const fn rank(scope: ConnectScope) -> Option<u8> {
-        match scope {
-            ConnectScope::None => Some(0),
-            ConnectScope::Read => Some(1),
-            ConnectScope::Write => Some(2),
-            ConnectScope::Delete => Some(3),
-            ConnectScope::ProjectAdmin => Some(4),
-            ConnectScope::Admin => Some(5),
-            ConnectScope::ActAsUser | ConnectScope::AccessEmailAddresses => None,
-        }
-    }
     match needed {
         ConnectScope::ActAsUser => grant.act_as_user,
         ConnectScope::AccessEmailAddresses => grant.emails,
-        ordered => match (rank(grant.top), rank(ordered)) {
+        ordered => match (grant.top.rank(), ordered.rank()) {
             (Some(have), Some(need)) => have >= need,
             _ => false,
         },

@@ -73,15 +73,6 @@ fn items<'a>(json: &'a Json, name: &str) -> impl Iterator<Item = &'a Json> {
     json.get(name).and_then(Json::as_array).into_iter().flatten()
 }
 
-/// Problems that the administrator can do something about, as one text; others go on.
-fn words(problem: Problem) -> Result<String, Problem> {
-    if problem.cause.is_some() {
-        return Err(problem);
-    }
-    let fields = problem.fields.into_iter().map(|(_, words)| words);
-    Ok(problem.messages.into_iter().chain(fields).collect::<Vec<_>>().join(" "))
-}
-
 async fn list_page<O>(cx: &mut Ctx<O>, input: &Input, url: &str, error: String) -> Result<Reply, Problem>
 where
     O: portcullis_authz::Operation,
@@ -124,6 +115,7 @@ async fn list(mut cx: Ctx<op::ConsoleConnectApps>, input: Input) -> Outcome<op::
 async fn preview(
     mut cx: Ctx<op::ConsolePreviewConnectApp>,
     input: Input,
+    _: Services,
     found: Result<Arc<Descriptor>, String>,
 ) -> Outcome<op::ConsolePreviewConnectApp> {
     let url = input.form("url").unwrap_or_default().to_owned();
@@ -181,10 +173,8 @@ async fn install(
     introduced: Result<Option<Accepted>, String>,
 ) -> Outcome<op::ConsoleInstallConnectApp> {
     match introduced {
-        Ok(None) => cx.done(Reply::see_other("/admin/connect-apps?done=app-declined")),
-        Ok(Some(app)) => {
-            life::finish_install(cx, services, app, Reply::see_other("/admin/connect-apps?done=app-installed")).await
-        }
+        Ok(None) => cx.done(back("app-declined")),
+        Ok(Some(app)) => life::finish_install(cx, services, app, back("app-installed")).await,
         Err(error) => {
             let url = input.form("url").unwrap_or_default().to_owned();
             let reply = list_page(&mut cx, &input, &url, error).await?;
@@ -197,66 +187,49 @@ fn back(done: &str) -> Reply {
     Reply::see_other(format!("/admin/connect-apps?done={done}"))
 }
 
+async fn look(services: Services, _: View, input: Input) -> Result<Result<Arc<Descriptor>, String>, Problem> {
+    match call::fetch(&services.outbound, input.form("url").unwrap_or_default()).await {
+        Ok(descriptor) => Ok(Ok(Arc::new(descriptor))),
+        Err(problem) => problem.into_words().map(Err),
+    }
+}
+
+async fn introduce(services: Services, view: View, input: Input) -> Result<Result<Option<Accepted>, String>, Problem> {
+    let field = |name: &str| input.form(name).unwrap_or_default();
+    match field("decision") {
+        "approve" => {}
+        "decline" => return Ok(Ok(None)),
+        _ => return Err(Problem::invalid("Choose to install the app or not.")),
+    }
+    match life::introduce(&services, &view, field("url"), Some(field("hash"))).await {
+        Ok(app) => Ok(Ok(Some(app))),
+        Err(problem) => problem.into_words().map(Err),
+    }
+}
+
 pub(crate) fn handlers(handlers: &mut Handlers, services: &Services) {
     handlers.on(list);
-    let with = services.clone();
+    handlers.on_prepared(services, look, preview);
+    handlers.on_prepared(services, introduce, install);
     handlers.on_prepared(
-        move |_: View, input: Input| {
-            let services = with.clone();
-            async move {
-                match call::fetch(&services.outbound, input.form("url").unwrap_or_default()).await {
-                    Ok(descriptor) => Ok(Ok(Arc::new(descriptor))),
-                    Err(problem) => words(problem).map(Err),
-                }
-            }
-        },
-        preview,
-    );
-    let (with, then) = (services.clone(), services.clone());
-    handlers.on_prepared(
-        move |view: View, input: Input| {
-            let services = with.clone();
-            async move {
-                let field = |name: &str| input.form(name).unwrap_or_default().to_owned();
-                match field("decision").as_str() {
-                    "approve" => {}
-                    "decline" => return Ok(Ok(None)),
-                    _ => return Err(Problem::invalid("Choose to install the app or not.")),
-                }
-                match life::introduce(&services, &view, &field("url"), Some(&field("hash"))).await {
-                    Ok(app) => Ok(Ok(Some(app))),
-                    Err(problem) => words(problem).map(Err),
-                }
-            }
-        },
-        move |cx, input, introduced| install(cx, input, then.clone(), introduced),
-    );
-    let (with, then) = (services.clone(), services.clone());
-    handlers.on_prepared(
-        move |view: View, input: Input| {
-            let services = with.clone();
-            async move { life::part(&services, &view, input.param("appKey"), false).await }
-        },
-        move |cx: Ctx<op::ConsoleDisableConnectApp>, input: Input, ()| {
-            life::set_enabled(cx, then.clone(), input.param("appKey").to_owned(), false, back("app-stopped"))
+        services,
+        life::part_for_now,
+        |cx: Ctx<op::ConsoleDisableConnectApp>, input: Input, services, ()| {
+            life::set_enabled(cx, services, input.param("appKey").to_owned(), false, back("app-stopped"))
         },
     );
-    let then = services.clone();
     handlers.on_prepared(
-        |_: View, _: Input| async { Ok(()) },
-        move |cx: Ctx<op::ConsoleEnableConnectApp>, input: Input, ()| {
-            life::set_enabled(cx, then.clone(), input.param("appKey").to_owned(), true, back("app-started"))
+        services,
+        life::say_nothing,
+        |cx: Ctx<op::ConsoleEnableConnectApp>, input: Input, services, ()| {
+            life::set_enabled(cx, services, input.param("appKey").to_owned(), true, back("app-started"))
         },
     );
-    let (with, then) = (services.clone(), services.clone());
     handlers.on_prepared(
-        move |view: View, input: Input| {
-            let services = with.clone();
-            async move { life::part(&services, &view, input.param("appKey"), true).await }
-        },
-        move |cx: Ctx<op::ConsoleUninstallConnectApp>, input: Input, ()| {
-            let services = then.clone();
-            async move { life::finish_uninstall(cx, services, input.param("appKey"), back("app-uninstalled")).await }
+        services,
+        life::part_for_good,
+        |cx: Ctx<op::ConsoleUninstallConnectApp>, input: Input, services, ()| {
+            life::finish_uninstall(cx, services, input.param("appKey").to_owned(), back("app-uninstalled"))
         },
     );
 }

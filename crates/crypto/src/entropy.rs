@@ -19,6 +19,16 @@ impl dyn Entropy + '_ {
         self.fill(&mut bytes);
         bytes
     }
+
+    /// A random UUID (RFC 9562, version 4) in its usual spelling.
+    pub fn uuid(&self) -> String {
+        let mut bits = u128::from_be_bytes(self.array());
+        bits = (bits & !(0xf << 76)) | (0x4 << 76);
+        bits = (bits & !(0x3 << 62)) | (0x2 << 62);
+        let hex = format!("{bits:032x}");
+        let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
+        format!("{}-{}-{}-{}-{}", part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32))
+    }
 }
 
 /// The operating system's generator, through aws-lc.
@@ -94,6 +104,16 @@ mod tests {
         let mut taken = vec![0; bytes];
         entropy.fill(&mut taken);
         taken
+    }
+
+    #[test]
+    fn uuids_have_their_version_and_variant() {
+        let uuid = |seed| (&SeededEntropy::new(seed) as &dyn Entropy).uuid();
+        let text = uuid(7);
+        assert_eq!(text.len(), 36);
+        assert_eq!(text.as_bytes()[14], b'4');
+        assert!(matches!(text.as_bytes()[19], b'8' | b'9' | b'a' | b'b'));
+        assert_ne!(text, uuid(8));
     }
 
     #[test]

@@ -27,7 +27,7 @@ pub mod seal;
 pub mod token;
 
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
-pub use hash::{constant_time_eq, hmac_sha256, sha256};
+pub use hash::{constant_time_eq, hex, hmac_sha256, sha256};
 pub use password::{Password, PasswordCost, PasswordHash, Passwords};
 pub use seal::{KeyId, Purpose, SealingKey, SealingKeys};
 pub use secrecy::{ExposeSecret, SecretSlice};

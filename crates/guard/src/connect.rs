@@ -118,26 +118,12 @@ impl ConnectSnapshot {
 /// The grant that scope names of a descriptor make. Unknown names give nothing.
 pub fn grant_of(scopes: &str) -> ConnectGrant {
     let mut grant = ConnectGrant { top: ConnectScope::None, act_as_user: false, emails: false };
-    let mut rank = 0;
     for name in scopes.split(' ') {
-        let (scope, of) = match name {
-            "READ" => (ConnectScope::Read, 1),
-            "WRITE" => (ConnectScope::Write, 2),
-            "DELETE" => (ConnectScope::Delete, 3),
-            "PROJECT_ADMIN" => (ConnectScope::ProjectAdmin, 4),
-            "ADMIN" => (ConnectScope::Admin, 5),
-            "ACT_AS_USER" => {
-                grant.act_as_user = true;
-                continue;
-            }
-            "ACCESS_EMAIL_ADDRESSES" => {
-                grant.emails = true;
-                continue;
-            }
-            _ => continue,
-        };
-        if of > rank {
-            (grant.top, rank) = (scope, of);
+        match ConnectScope::ALL.into_iter().find(|scope| scope.name() == name) {
+            Some(ConnectScope::ActAsUser) => grant.act_as_user = true,
+            Some(ConnectScope::AccessEmailAddresses) => grant.emails = true,
+            Some(scope) if scope.rank() > grant.top.rank() => grant.top = scope,
+            Some(_) | None => {}
         }
     }
     grant
@@ -145,16 +131,8 @@ pub fn grant_of(scopes: &str) -> ConnectGrant {
 
 /// What both grants allow: the lower of the ordered scopes, and the others where both have them.
 pub fn intersection(a: ConnectGrant, b: ConnectGrant) -> ConnectGrant {
-    let rank = |grant: ConnectGrant| match grant.top {
-        ConnectScope::Read => 1,
-        ConnectScope::Write => 2,
-        ConnectScope::Delete => 3,
-        ConnectScope::ProjectAdmin => 4,
-        ConnectScope::Admin => 5,
-        ConnectScope::None | ConnectScope::ActAsUser | ConnectScope::AccessEmailAddresses => 0,
-    };
     ConnectGrant {
-        top: if rank(a) <= rank(b) { a.top } else { b.top },
+        top: if a.top.rank() <= b.top.rank() { a.top } else { b.top },
         act_as_user: a.act_as_user && b.act_as_user,
         emails: a.emails && b.emails,
     }

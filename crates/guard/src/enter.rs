@@ -353,9 +353,9 @@ impl Guard {
         // Another node may have issued the credential. What this node knows of it is checked again, at the head's revision, when
         // the operation's transaction is open.
         let mut presented = self.read_bearer(head);
-        if !self.0.deployment.store.is_embedded()
-            && !self.with_snapshot(|snapshot| authn::is_known(snapshot, head, presented.as_ref()))
-        {
+        let known =
+            |snapshot: &Snapshot| authn::is_known(snapshot, self.addresses(), head, presented.as_ref(), self.now());
+        if !self.0.deployment.store.is_embedded() && !self.with_snapshot(known) {
             let mut tx = self.0.deployment.store.read().await?;
             self.catch_up(&mut tx).await?;
             tx.finish().await?;
@@ -988,24 +988,26 @@ impl Handlers {
 
     /// Adds the handler of an operation that first has to talk to somebody else, as to the app that is being installed: `prepare`
     /// does that while no transaction is open, and `work` stores what came of it. The decision is made before the first and
-    /// again before the second.
-    pub fn on_prepared<O, P, Prepare, PrepareFut, F, Fut>(&mut self, prepare: Prepare, work: F)
+    /// again before the second. Both get `services`, by which they reach the outside.
+    pub fn on_prepared<O, S, P, Prepare, PrepareFut, F, Fut>(&mut self, services: &S, prepare: Prepare, work: F)
     where
         O: Operation,
         O::Mode: OpMode,
+        S: Clone + Send + Sync + 'static,
         P: Clone + Send + Sync + 'static,
-        Prepare: Fn(View, Input) -> PrepareFut + Clone + Send + Sync + 'static,
+        Prepare: Fn(S, View, Input) -> PrepareFut + Copy + Send + Sync + 'static,
         PrepareFut: Future<Output = Result<P, Problem>> + Send + 'static,
-        F: Fn(Ctx<O>, Input, P) -> Fut + Clone + Send + Sync + 'static,
+        F: Fn(Ctx<O>, Input, S, P) -> Fut + Copy + Send + Sync + 'static,
         Fut: Future<Output = Outcome<O>> + Send + 'static,
     {
+        let services = services.clone();
         let handler: Handler = Arc::new(move |guard, caller, input| {
-            let (prepare, work) = (prepare.clone(), work.clone());
+            let services = services.clone();
             Box::pin(async move {
                 guard.enter::<Read>(O::ROW, &caller, &input).await?.tx.finish().await?;
                 let view = View { guard: guard.clone(), caller: Arc::new(caller.clone()) };
-                let prepared = prepare(view, input.by(&caller)).await.map_err(Stop::Problem)?;
-                let again = move |cx: Ctx<O>, input: Input| work(cx, input, prepared.clone());
+                let prepared = prepare(services.clone(), view, input.by(&caller)).await.map_err(Stop::Problem)?;
+                let again = move |cx: Ctx<O>, input: Input| work(cx, input, services.clone(), prepared.clone());
                 guard.run(caller, input, again).await
             })
         });

@@ -5,7 +5,7 @@ use portcullis_authz::decide::{Decision, Fact, Reason, Rule, Step, TargetSeen, V
 use portcullis_authz::policy::{Holder, Match};
 use portcullis_authz::{ConnectRule, Row, op};
 use portcullis_crypto::{Entropy, Purpose, SealingKeys};
-use portcullis_model::{ConnectScope, ScopeSet, Timestamp};
+use portcullis_model::{ScopeSet, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use crate::caller::Caller;
@@ -143,14 +143,7 @@ impl Record {
 const fn connect_scope(row: &Row) -> &'static str {
     match row.connect {
         ConnectRule::Inaccessible => "INACCESSIBLE (no Connect app may do this)",
-        ConnectRule::Scope(ConnectScope::None) => "NONE",
-        ConnectRule::Scope(ConnectScope::Read) => "READ",
-        ConnectRule::Scope(ConnectScope::Write) => "WRITE",
-        ConnectRule::Scope(ConnectScope::Delete) => "DELETE",
-        ConnectRule::Scope(ConnectScope::ProjectAdmin) => "PROJECT_ADMIN",
-        ConnectRule::Scope(ConnectScope::Admin) => "ADMIN",
-        ConnectRule::Scope(ConnectScope::ActAsUser) => "ACT_AS_USER",
-        ConnectRule::Scope(ConnectScope::AccessEmailAddresses) => "ACCESS_EMAIL_ADDRESSES",
+        ConnectRule::Scope(scope) => scope.name(),
     }
 }
 

@@ -6,7 +6,11 @@
 
 use std::collections::BTreeMap;
 
-use portcullis_crypto::{constant_time_eq, sha256};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use portcullis_crypto::{constant_time_eq, hex, sha256};
+
+/// Unreserved characters (RFC 3986, section 2.3) stay; all else becomes `%XX` of its UTF-8.
+const RESERVED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~');
 
 /// By what names are sorted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,11 +58,7 @@ pub fn canonical(method: &str, path: &str, query: &str, by: SortedBy) -> String 
 
 /// The hash of a canonical request, in lower-case hex.
 pub fn hash(canonical: &str) -> String {
-    sha256(canonical.as_bytes()).iter().fold(String::with_capacity(64), |mut out, byte| {
-        use std::fmt::Write;
-        let _ = write!(out, "{byte:02x}");
-        out
-    })
+    hex(&sha256(canonical.as_bytes()))
 }
 
 /// Whether `qsh` is that of this request in any accepted form. `base` is the path at which the site begins, without its last slash.
@@ -76,39 +76,11 @@ pub fn matches(qsh: &str, method: &str, path: &str, query: &str, base: &str) -> 
 
 /// Form decoding: `+` is a blank; what is no escape stays as it is.
 fn decode(text: &str) -> String {
-    let mut out = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((byte, after)) = rest.split_first() {
-        let digit = |at: usize| after.get(at).and_then(|byte| char::from(*byte).to_digit(16));
-        match (byte, digit(0), digit(1)) {
-            (b'%', Some(high), Some(low)) => {
-                out.push(u8::try_from(high * 16 + low).unwrap_or_default());
-                rest = after.get(2..).unwrap_or_default();
-            }
-            (b'+', ..) => {
-                out.push(b' ');
-                rest = after;
-            }
-            (byte, ..) => {
-                out.push(*byte);
-                rest = after;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
+    percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
 }
 
-/// Unreserved characters of RFC 3986, section 2.3, stay; all else becomes `%XX` of its UTF-8.
 fn encode(text: &str) -> String {
-    use std::fmt::Write;
-    text.bytes().fold(String::with_capacity(text.len()), |mut out, byte| {
-        if byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~') {
-            out.push(char::from(byte));
-        } else {
-            let _ = write!(out, "%{byte:02X}");
-        }
-        out
-    })
+    utf8_percent_encode(text, RESERVED).to_string()
 }
 
 #[cfg(test)]

@@ -13,6 +13,8 @@ pub const ADMINISTRATORS: RoleId = RoleId(10002);
 
 /// Apps with more than read scopes; the vendor's name, because scripts look for it.
 pub const APPS: RoleId = RoleId(10003);
+/// Its name.
+pub const APPS_NAME: &str = "atlassian-addons-project-access";
 
 /// What new projects get, and what projects fall back to.
 pub const DEFAULT_SCHEME: SchemeId = SchemeId(0);
@@ -138,7 +140,7 @@ pub async fn site<M: Writes>(tx: &mut Tx<M>, administrators: GroupId) -> Result<
 async fn roles<M: Writes>(tx: &mut Tx<M>, administrators: GroupId) -> Result<(), StoreError> {
     let roles = [
         (ADMINISTRATORS, "Administrators", "A project role that represents administrators in a project"),
-        (APPS, "atlassian-addons-project-access", "A project role that represents apps that may work in a project"),
+        (APPS, APPS_NAME, "A project role that represents apps that may work in a project"),
     ];
     for (id, name, description) in roles {
         let sql = "INSERT INTO jira_role (id, name, name_folded, description) VALUES ($1, $2, $3, $4)";

@@ -94,6 +94,18 @@ impl Problem {
         }
     }
 
+    /// All that the caller is told, as one text, for a page or a field that has room for one.
+    ///
+    /// # Errors
+    /// The problem itself, when its cause is for the operator's log and it has no words for the caller.
+    pub fn into_words(self) -> Result<String, Problem> {
+        if self.cause.is_some() {
+            return Err(self);
+        }
+        let fields = self.fields.into_iter().map(|(_, words)| words);
+        Ok(self.messages.into_iter().chain(fields).collect::<Vec<_>>().join(" "))
+    }
+
     /// The same problem answered with another status.
     pub fn with_status(mut self, status: u16) -> Self {
         self.status = Some(status);

@@ -125,3 +125,44 @@ pub enum ConnectScope {
     /// Read e-mail addresses; stands alone.
     AccessEmailAddresses,
 }
+
+impl ConnectScope {
+    /// Every scope.
+    pub const ALL: [ConnectScope; 8] = [
+        ConnectScope::None,
+        ConnectScope::Read,
+        ConnectScope::Write,
+        ConnectScope::Delete,
+        ConnectScope::ProjectAdmin,
+        ConnectScope::Admin,
+        ConnectScope::ActAsUser,
+        ConnectScope::AccessEmailAddresses,
+    ];
+
+    /// The name in descriptors and tokens.
+    pub const fn name(self) -> &'static str {
+        match self {
+            ConnectScope::None => "NONE",
+            ConnectScope::Read => "READ",
+            ConnectScope::Write => "WRITE",
+            ConnectScope::Delete => "DELETE",
+            ConnectScope::ProjectAdmin => "PROJECT_ADMIN",
+            ConnectScope::Admin => "ADMIN",
+            ConnectScope::ActAsUser => "ACT_AS_USER",
+            ConnectScope::AccessEmailAddresses => "ACCESS_EMAIL_ADDRESSES",
+        }
+    }
+
+    /// The place among those that imply each other; `None` for one that stands alone.
+    pub const fn rank(self) -> Option<u8> {
+        match self {
+            ConnectScope::None => Some(0),
+            ConnectScope::Read => Some(1),
+            ConnectScope::Write => Some(2),
+            ConnectScope::Delete => Some(3),
+            ConnectScope::ProjectAdmin => Some(4),
+            ConnectScope::Admin => Some(5),
+            ConnectScope::ActAsUser | ConnectScope::AccessEmailAddresses => None,
+        }
+    }
+}

@@ -15,22 +15,15 @@ impl AppAccounts for Accounts {
         })
     }
 
-    fn let_in<'a>(
-        &'a self,
-        tx: &'a mut Tx<Policy>,
-        view: &'a View,
-        user: UserId,
-        reach: Reach,
-    ) -> Boxed<'a, Vec<Entity>> {
+    fn let_in<'a>(&'a self, tx: &'a mut Tx<Policy>, user: UserId, reach: Reach) -> Boxed<'a, Vec<Entity>> {
         Box::pin(async move {
-            let mut changed = Vec::new();
             if reach.administers {
-                changed.extend(portcullis_accounts::app_user::let_administer(tx, view, user).await?);
+                portcullis_accounts::app_user::let_administer(tx, user).await?;
             }
             if reach.writes {
-                changed.extend(portcullis_jira::role::apps::let_in(tx, user).await?);
+                return portcullis_jira::role::apps::let_in(tx, user).await;
             }
-            Ok(changed)
+            Ok(Vec::new())
         })
     }
 

@@ -6,7 +6,7 @@ use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::Path;
 
 use anyhow::{Context, bail};
-use portcullis_crypto::{Entropy, KeyId, SealingKey, SealingKeys, SystemEntropy};
+use portcullis_crypto::{Entropy, KeyId, SealingKey, SealingKeys, SystemEntropy, hex};
 
 /// Reads the key file.
 pub(crate) fn read(path: &Path) -> anyhow::Result<SealingKeys> {
@@ -31,8 +31,7 @@ pub(crate) fn create_if_absent(path: &Path) -> anyhow::Result<()> {
     }
     let entropy: &dyn Entropy = &SystemEntropy::new();
     let secret: [u8; 32] = entropy.array();
-    let text: String = secret.iter().map(|byte| format!("{byte:02x}")).collect();
-    write_private(path, &format!("{text}\n"))
+    write_private(path, &format!("{}\n", hex(&secret)))
 }
 
 /// Writes a file that only its owner can read, in one step.

@@ -46,14 +46,6 @@ fn problem(problem: portcullis_model::Problem) -> anyhow::Error {
     }
 }
 
-fn uuid(entropy: &dyn Entropy) -> String {
-    let mut bytes: [u8; 16] = entropy.array();
-    bytes[6] = (bytes[6] & 0x0f) | 0x40;
-    bytes[8] = (bytes[8] & 0x3f) | 0x80;
-    let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("{}-{}-{}-{}-{}", &hex[0..8], &hex[8..12], &hex[12..16], &hex[16..20], &hex[20..32])
-}
-
 /// A password that can be read out: 20 letters and digits in groups.
 fn readable_password(entropy: &dyn Entropy) -> String {
     const LETTERS: &[u8] = b"abcdefghjkmnpqrstuvwxyz23456789";
@@ -69,7 +61,7 @@ async fn base(
     now: Timestamp,
     entropy: &dyn Entropy,
 ) -> anyhow::Result<bootstrap::Base> {
-    let base = match bootstrap::site(tx, name, &uuid(entropy), now, entropy).await {
+    let base = match bootstrap::site(tx, name, &entropy.uuid(), now, entropy).await {
         Ok(base) => base,
         Err(StoreError::Unique { .. }) => bail!("there is a site in this database already; nothing was changed"),
         Err(error) => return Err(error).context("cannot make the site"),
@@ -80,9 +72,9 @@ async fn base(
 
 async fn commit(tx: Tx<Policy>, operation: &str, now: Timestamp, entropy: &dyn Entropy) -> anyhow::Result<()> {
     let entry = AuditEntry {
-        id: uuid(entropy),
+        id: entropy.uuid(),
         at_ms: now.0,
-        request_id: uuid(entropy),
+        request_id: entropy.uuid(),
         subject: "operator:init".to_owned(),
         access_kind: "operator".to_owned(),
         operation: operation.to_owned(),

@@ -1,8 +1,6 @@
 //! What a site sends to a Connect app, and the tokens it signs it with.
 
-use std::time::Duration;
-
-use portcullis_crypto::jws::SigningKey;
+use portcullis_crypto::jws::{JwsAlgorithm, SigningKey};
 use portcullis_guard::{View, qsh};
 use portcullis_model::Problem;
 use portcullis_outbound::{Limits, Method, Outbound, OutboundError, Request};
@@ -13,9 +11,6 @@ use super::descriptor;
 
 /// Seconds that a token of ours lives.
 const TOKEN_LIFE_S: i64 = 900;
-
-/// What the site is to its apps.
-pub const PRODUCT: &str = "jira";
 
 /// An app as it is called.
 #[derive(Clone, Debug)]
@@ -47,7 +42,7 @@ pub fn token(view: &View, app: &Callee, key: &SigningKey, method: &str, path: &s
         "qsh": qsh::hash(&canonical),
         "context": {},
     });
-    if let (true, Some(members)) = (key.public_pem().is_some(), claims.as_object_mut()) {
+    if let (JwsAlgorithm::Rs256, Some(members)) = (key.algorithm(), claims.as_object_mut()) {
         members.insert("aud".into(), json!([app.base_url]));
     }
     if let (Some(account_id), Some(members)) = (view.caller().account_id(), claims.as_object_mut()) {
@@ -66,7 +61,7 @@ pub fn event(view: &View, app: &Callee, event_type: &str, secret: Option<&str>) 
         "baseUrl": site,
         "displayUrl": site,
         "displayUrlServicedeskHelpCenter": site,
-        "productType": PRODUCT,
+        "productType": "jira",
         "description": view.with(|snapshot| snapshot.settings.site_name.clone()),
         "serverVersion": "100001",
         "pluginsVersion": "1001.0.0",
@@ -120,7 +115,7 @@ pub async fn fetch(outbound: &Outbound, address: &str) -> Result<descriptor::Des
         headers: vec![("accept", "application/json".to_owned())],
         body: Vec::new(),
     };
-    let limits = Limits { total: Duration::from_secs(10), answer_bytes: descriptor::BYTES_MAX, ..Limits::default() };
+    let limits = Limits { answer_bytes: descriptor::BYTES_MAX, ..Limits::default() };
     let answer =
         outbound.send(request, limits).await.map_err(|error| wrong(format!("The descriptor's address {error}.")))?;
     match answer.status {

@@ -1,6 +1,8 @@
 //! What a Connect app says of itself in `atlassian-connect.json`, read as what a stranger sends.
 
-use portcullis_crypto::sha256;
+use portcullis_crypto::{hex, sha256};
+use portcullis_guard::connect::grant_of;
+use portcullis_model::ConnectScope;
 use serde_json::{Map, Value as Json, json};
 use url::{Host, Url};
 
@@ -9,21 +11,25 @@ pub const BYTES_MAX: usize = 256 << 10;
 
 /// The scopes, lowest first; the last two stand alone. Words for the person who decides.
 pub const SCOPES: [(&str, &str, &str); 7] = [
-    ("READ", "Read", "See projects, issues, comments, attachments and people, as far as the app's account sees them."),
-    ("WRITE", "Write", "Create and change issues, comments and worklogs. Reads too."),
-    ("DELETE", "Delete", "Delete issues, comments and the like. Writes and reads too."),
+    (
+        ConnectScope::Read.name(),
+        "Read",
+        "See projects, issues, comments, attachments and people, as far as the app's account sees them.",
+    ),
+    (ConnectScope::Write.name(), "Write", "Create and change issues, comments and worklogs. Reads too."),
+    (ConnectScope::Delete.name(), "Delete", "Delete issues, comments and the like. Writes and reads too."),
     (
         "PROJECT_ADMIN",
         "Administer projects",
         "Change settings of projects, their versions and people. All of the above too.",
     ),
-    ("ADMIN", "Administer Jira", "Change settings of the whole site. All of the above too."),
+    (ConnectScope::Admin.name(), "Administer Jira", "Change settings of the whole site. All of the above too."),
     (
-        "ACT_AS_USER",
+        ConnectScope::ActAsUser.name(),
         "Act as any user",
         "Do in anybody's name what that person may do, within the other scopes. Nobody is asked again.",
     ),
-    ("ACCESS_EMAIL_ADDRESSES", "Read e-mail addresses", "See the e-mail address of every user."),
+    (ConnectScope::AccessEmailAddresses.name(), "Read e-mail addresses", "See the e-mail address of every user."),
 ];
 
 /// A descriptor that can be installed.
@@ -60,13 +66,8 @@ pub struct Descriptor {
 impl Descriptor {
     /// SHA-256 of the text, in hex: what was shown is what is installed.
     pub fn hash(&self) -> String {
-        hash_of(&self.text)
+        hex(&sha256(self.text.as_bytes()))
     }
-}
-
-/// SHA-256 of a text, in hex.
-pub fn hash_of(text: &str) -> String {
-    sha256(text.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Reads a descriptor.
@@ -131,14 +132,11 @@ pub fn parse(bytes: &[u8]) -> Result<Descriptor, String> {
         vendor,
         base_url,
     };
-    if !descriptor.events.is_empty() && !descriptor.scopes.iter().any(|scope| LADDER.contains(scope)) {
+    if !descriptor.events.is_empty() && grant_of(&descriptor.scopes.join(" ")).top == ConnectScope::None {
         return Err("The app asks for webhooks, which need the scope READ.".to_owned());
     }
     Ok(descriptor)
 }
-
-/// Scopes each of which implies those before it.
-const LADDER: [&str; 5] = ["READ", "WRITE", "DELETE", "PROJECT_ADMIN", "ADMIN"];
 
 fn text_of(members: &Map<String, Json>, name: &str, chars_max: usize) -> Result<Option<String>, String> {
     match members.get(name) {

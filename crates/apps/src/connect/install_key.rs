@@ -20,7 +20,7 @@ pub async fn ensure(guard: &Guard) -> Result<(), Problem> {
         return Ok(());
     }
     let view = guard.system_view("install_key");
-    let kid = crate::wire::uuid(view.entropy());
+    let kid = view.entropy().uuid();
     let (key, private) = SigningKey::generate_rs256(kid.clone()).map_err(Problem::bug)?;
     let pem = key.public_pem().ok_or_else(|| Problem::bug("an RSA key without a public half"))?;
     let sealed =

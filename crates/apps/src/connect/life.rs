@@ -77,7 +77,7 @@ pub async fn introduce(
         key: descriptor.key.clone(),
         base_url: descriptor.base_url.clone(),
         client_key: view.with(|snapshot| snapshot.settings.cloud_id.clone()),
-        oauth_client_id: before.map_or_else(|| wire::uuid(view.entropy()), |before| before.oauth_client_id.clone()),
+        oauth_client_id: before.map_or_else(|| view.entropy().uuid(), |before| before.oauth_client_id.clone()),
     };
     let secret = PlainToken::issue(TokenKind::ConnectSecret, view.entropy());
     let key = install_key::current(view)?;
@@ -144,9 +144,7 @@ pub(super) async fn store(
     let mut changed = vec![Entity::User(user)];
     // What it had before is not proposed again: an administrator may have taken it away.
     let more = Reach { writes: reach.writes && !had.writes, administers: reach.administers && !had.administers };
-    if before.is_none() || more.writes || more.administers {
-        changed.extend(services.accounts.let_in(tx, view, user, more).await?);
-    }
+    changed.extend(services.accounts.let_in(tx, user, more).await?);
     let params = [
         descriptor.key.as_str().into(),
         descriptor.name.as_str().into(),
@@ -420,80 +418,84 @@ where
 ///
 /// # Errors
 /// 404 when there is none.
-pub async fn finish_uninstall<O>(mut cx: Ctx<O>, services: Services, key: &str, reply: Reply) -> Outcome<O>
+pub async fn finish_uninstall<O>(mut cx: Ctx<O>, services: Services, key: String, reply: Reply) -> Outcome<O>
 where
     O: Operation<Mode = Policy>,
     Policy: OpMode,
 {
     let view = cx.view().clone();
-    for entity in remove(cx.tx(), &services, &view, key).await? {
+    for entity in remove(cx.tx(), &services, &view, &key).await? {
         cx.changed(entity);
     }
     cx.audit(format!("connect_app:{key}"), None, Some(json!({"uninstalled": true})));
     cx.done(reply)
 }
 
+async fn look(services: Services, _: View, input: Input) -> Result<Arc<Descriptor>, Problem> {
+    let asked: Asked = input.parse()?;
+    call::fetch(&services.outbound, &asked.descriptor_url).await.map(Arc::new)
+}
+
+async fn introduce_asked(services: Services, view: View, input: Input) -> Result<Accepted, Problem> {
+    let asked: Asked = input.parse()?;
+    introduce(&services, &view, &asked.descriptor_url, asked.descriptor_hash.as_deref()).await
+}
+
+/// [`part`] with the app that the path names, for good.
+///
+/// # Errors
+/// As there.
+pub async fn part_for_good(services: Services, view: View, input: Input) -> Result<(), Problem> {
+    part(&services, &view, input.param("appKey"), true).await
+}
+
+/// [`part`] with the app that the path names, until it may work again.
+///
+/// # Errors
+/// As there.
+pub async fn part_for_now(services: Services, view: View, input: Input) -> Result<(), Problem> {
+    part(&services, &view, input.param("appKey"), false).await
+}
+
+/// An app is told that it may work once that is stored, not before.
+///
+/// # Errors
+/// Never.
+pub async fn say_nothing(_: Services, _: View, _: Input) -> Result<(), Problem> {
+    Ok(())
+}
+
 pub(super) fn handlers(handlers: &mut Handlers, services: &Services) {
     handlers.on(list);
     handlers.on(get);
-    let with = services.clone();
     handlers.on_prepared(
-        move |_: View, input: Input| {
-            let services = with.clone();
-            async move {
-                let asked: Asked = input.parse()?;
-                call::fetch(&services.outbound, &asked.descriptor_url).await.map(Arc::new)
-            }
-        },
-        |cx: Ctx<op::ManagePreviewConnectApp>, _: Input, descriptor: Arc<Descriptor>| async move {
+        services,
+        look,
+        |cx: Ctx<op::ManagePreviewConnectApp>, _: Input, _: Services, descriptor: Arc<Descriptor>| async move {
             let json = preview(cx.view(), &descriptor);
             cx.done(Reply::json(json))
         },
     );
-    let (with, then) = (services.clone(), services.clone());
     handlers.on_prepared(
-        move |view: View, input: Input| {
-            let services = with.clone();
-            async move {
-                let asked: Asked = input.parse()?;
-                introduce(&services, &view, &asked.descriptor_url, asked.descriptor_hash.as_deref()).await
-            }
-        },
-        move |cx: Ctx<op::ManageInstallConnectApp>, _: Input, app: Accepted| {
-            let services = then.clone();
+        services,
+        introduce_asked,
+        |cx: Ctx<op::ManageInstallConnectApp>, _: Input, services, app: Accepted| {
             let reply =
                 Reply::created(json!({"key": app.descriptor.key, "name": app.descriptor.name, "enabled": true}));
             finish_install(cx, services, app, reply)
         },
     );
-    let (with, then) = (services.clone(), services.clone());
     handlers.on_prepared(
-        move |view: View, input: Input| {
-            let services = with.clone();
-            async move { part(&services, &view, input.param("appKey"), true).await }
-        },
-        move |cx: Ctx<op::ManageUninstallConnectApp>, input: Input, ()| {
-            let services = then.clone();
-            async move { finish_uninstall(cx, services, input.param("appKey"), Reply::no_content()).await }
+        services,
+        part_for_good,
+        |cx: Ctx<op::ManageUninstallConnectApp>, input: Input, services, ()| {
+            finish_uninstall(cx, services, input.param("appKey").to_owned(), Reply::no_content())
         },
     );
-    let (with, then) = (services.clone(), services.clone());
-    handlers.on_prepared(
-        move |view: View, input: Input| {
-            let services = with.clone();
-            async move { part(&services, &view, input.param("appKey"), false).await }
-        },
-        move |cx: Ctx<op::ManageDisableConnectApp>, input: Input, ()| {
-            set_enabled(cx, then.clone(), input.param("appKey").to_owned(), false, Reply::no_content())
-        },
-    );
-    let then = services.clone();
-    handlers.on_prepared(
-        |view: View, input: Input| async move {
-            installed(&view, input.param("appKey")).map(|_| ()).ok_or_else(absent)
-        },
-        move |cx: Ctx<op::ManageEnableConnectApp>, input: Input, ()| {
-            set_enabled(cx, then.clone(), input.param("appKey").to_owned(), true, Reply::no_content())
-        },
-    );
+    handlers.on_prepared(services, part_for_now, |cx: Ctx<op::ManageDisableConnectApp>, input: Input, services, ()| {
+        set_enabled(cx, services, input.param("appKey").to_owned(), false, Reply::no_content())
+    });
+    handlers.on_prepared(services, say_nothing, |cx: Ctx<op::ManageEnableConnectApp>, input: Input, services, ()| {
+        set_enabled(cx, services, input.param("appKey").to_owned(), true, Reply::no_content())
+    });
 }

@@ -43,13 +43,7 @@ pub trait AppAccounts: Send + Sync + 'static {
     fn make<'a>(&'a self, tx: &'a mut Tx<Policy>, view: &'a View, name: &'a str) -> Boxed<'a, UserId>;
 
     /// Proposes what an account may do, once: what an administrator takes away is not given again by an update. Names what changed.
-    fn let_in<'a>(
-        &'a self,
-        tx: &'a mut Tx<Policy>,
-        view: &'a View,
-        user: UserId,
-        reach: Reach,
-    ) -> Boxed<'a, Vec<Entity>>;
+    fn let_in<'a>(&'a self, tx: &'a mut Tx<Policy>, user: UserId, reach: Reach) -> Boxed<'a, Vec<Entity>>;
 
     /// Lets an account work, or stops it.
     fn set_active<'a>(&'a self, tx: &'a mut Tx<Policy>, user: UserId, active: bool) -> Boxed<'a, ()>;

@@ -77,11 +77,7 @@ async fn introduce(services: Services, view: View, input: Input) -> Result<Intro
     let asked: Asked = input.parse()?;
     match life::introduce(&services, &view, &asked.plugin_uri, None).await {
         Ok(app) => Ok(Introduced::Accepted(Box::new(app))),
-        Err(problem) if problem.cause.is_none() => {
-            let fields = problem.fields.into_iter().map(|(_, words)| words);
-            Ok(Introduced::Failed(problem.messages.into_iter().chain(fields).collect::<Vec<_>>().join(" ")))
-        }
-        Err(problem) => Err(problem),
+        Err(problem) => problem.into_words().map(Introduced::Failed),
     }
 }
 
@@ -164,22 +160,14 @@ pub(super) fn handlers(handlers: &mut Handlers, services: &Services) {
     handlers.on(list);
     handlers.on(task);
     handlers.on(plugin);
-    let (with, then) = (services.clone(), services.clone());
+    handlers.on_prepared(services, introduce, install);
     handlers.on_prepared(
-        move |view: View, input: Input| introduce(with.clone(), view, input),
-        move |cx: Ctx<op::UpmInstall>, input: Input, introduced: Introduced| {
-            install(cx, input, then.clone(), introduced)
+        services,
+        |services: Services, view: View, input: Input| async move {
+            life::part(&services, &view, &key_of(&input), true).await
         },
-    );
-    let (with, then) = (services.clone(), services.clone());
-    handlers.on_prepared(
-        move |view: View, input: Input| {
-            let services = with.clone();
-            async move { life::part(&services, &view, &key_of(&input), true).await }
-        },
-        move |cx: Ctx<op::UpmUninstall>, input: Input, ()| {
-            let services = then.clone();
-            async move { life::finish_uninstall(cx, services, &key_of(&input), Reply::no_content()).await }
+        |cx: Ctx<op::UpmUninstall>, input: Input, services, ()| {
+            life::finish_uninstall(cx, services, key_of(&input), Reply::no_content())
         },
     );
 }

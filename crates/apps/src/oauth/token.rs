@@ -46,24 +46,20 @@ async fn token(mut cx: Cx, input: Input, client: Client) -> Outcome<op::OauthTok
             );
             let token =
                 access_token::of(&view, &client.facts.client_id, issued.family.user, &issued.family, &issued.scopes)?;
-            let mut body = json!({
-                "access_token": Json::Null,
-                "token_type": if issued.family.key_thumbprint.is_some() { "DPoP" } else { "Bearer" },
-                "expires_in": access_token::LIFE_S,
-                "scope": issued.scopes,
-            });
-            if let (Some(refresh), Some(members)) = (&issued.refresh, body.as_object_mut()) {
-                members.insert("refresh_token".into(), refresh.expose_secret().into());
-                let left_ms = issued.family.expires_at_ms - view.now().0;
-                members.insert("refresh_token_expires_in".into(), (left_ms.min(family::IDLE_MS) / 1_000).into());
-            }
+            let left_ms = (issued.family.expires_at_ms - view.now().0).min(family::IDLE_MS);
             let reply =
                 Reply::json(Json::Null).with_header("cache-control", "no-store").with_header("pragma", "no-cache");
             // An ES256 signature takes as long as everything else here.
             cx.done_then(reply, move |reply| {
-                let signed = token.sign()?;
-                if let Some(members) = body.as_object_mut() {
-                    members.insert("access_token".into(), signed.into());
+                let mut body = json!({
+                    "access_token": token.sign()?,
+                    "token_type": if issued.family.key_thumbprint.is_some() { "DPoP" } else { "Bearer" },
+                    "expires_in": access_token::LIFE_S,
+                    "scope": issued.scopes,
+                });
+                if let (Some(refresh), Some(members)) = (&issued.refresh, body.as_object_mut()) {
+                    members.insert("refresh_token".into(), refresh.expose_secret().into());
+                    members.insert("refresh_token_expires_in".into(), (left_ms / 1_000).into());
                 }
                 Ok(Reply { body: ReplyBody::Json(body), ..reply })
             })

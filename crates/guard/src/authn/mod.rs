@@ -96,7 +96,13 @@ pub(crate) struct NotProven {
 
 /// Whether the snapshot knows the credential that was shown as that of an active account; also when none was shown. Where it does
 /// not, another node may have issued it since, let its owner in again or given it another e-mail address.
-pub(crate) fn is_known(snapshot: &Snapshot, head: &RequestHead<'_>, presented: Option<&Presented>) -> bool {
+pub(crate) fn is_known(
+    snapshot: &Snapshot,
+    addresses: &Addresses,
+    head: &RequestHead<'_>,
+    presented: Option<&Presented>,
+    now: Timestamp,
+) -> bool {
     let basic = head.authorization.and_then(|text| text.strip_prefix("Basic ").or_else(|| text.strip_prefix("basic ")));
     let token = basic.and_then(parse_basic).and_then(|(email, token)| Some((email, TokenHash::parse(&token)?.1)));
     let session = head.session_cookie.and_then(TokenHash::parse);
@@ -110,10 +116,11 @@ pub(crate) fn is_known(snapshot: &Snapshot, head: &RequestHead<'_>, presented: O
     let active = |user| snapshot.policy.user(user).is_some_and(|facts| facts.active);
     let named =
         |user, email: &str| snapshot.person(user).is_some_and(|person| person.email_folded.as_deref() == Some(email));
-    // Which app a JWT is of is not known before it is read: what another node installed may be newer than what is known here.
-    let jwt = head.authorization.is_some_and(|text| text.starts_with("JWT "));
+    // An app that this node cannot prove may be installed by another, or have been given another secret there.
+    let jwt = head.authorization.and_then(|text| text.strip_prefix("JWT "));
+    let jwt_known = jwt.is_none_or(|text| connect::verify(snapshot, addresses, text, head, now).is_ok());
     bearer_known
-        && !jwt
+        && jwt_known
         && token.is_none_or(|(email, hash)| {
             snapshot.token(&hash).is_some_and(|facts| active(facts.user) && named(facts.user, &email))
         })

@@ -1,7 +1,6 @@
 //! Making a project: `POST /project`, and the function that the demo uses too.
 
 use portcullis_authz::op;
-use portcullis_crypto::Entropy;
 use portcullis_guard::{AnyMode, Ctx, Entity, Handlers, Input, OpMode, Outcome, Reply, Tx, Writes};
 use portcullis_model::{Problem, ProjectId, SchemeId, SecuritySchemeId, Timestamp, UserId};
 use serde::Deserialize;
@@ -213,15 +212,6 @@ pub(crate) async fn check_references<M: AnyMode>(
     Ok(())
 }
 
-/// A random UUID, version 4.
-pub fn uuid(entropy: &dyn Entropy) -> String {
-    let number = u128::from_be_bytes(entropy.array());
-    let number = number & !(0xF000 << 64) & !(0xC000 << 48) | (0x4000 << 64) | (0x8000 << 48);
-    let hex = format!("{number:032x}");
-    let part = |from: usize, to: usize| hex.get(from..to).unwrap_or_default();
-    format!("{}-{}-{}-{}-{}", part(0, 8), part(8, 12), part(12, 16), part(16, 20), part(20, 32))
-}
-
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Body {
@@ -253,7 +243,7 @@ async fn create(mut cx: Ctx<op::CreateProject>, input: Input) -> Outcome<op::Cre
     let url = body.url.unwrap_or_default();
     check_url(&url)?;
     let new = NewProject {
-        uuid: uuid(cx.entropy()),
+        uuid: cx.entropy().uuid(),
         key: key.clone(),
         name,
         description,

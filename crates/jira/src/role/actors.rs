@@ -267,7 +267,13 @@ fn target(project: ProjectId, role: &Role) -> String {
     format!("project:{project}/role:{}", role.id)
 }
 
-async fn insert<M: Writes>(tx: &mut Tx<M>, project: ProjectId, role: i64, added: &Added) -> Result<(), Problem> {
+/// Gives a role in a project.
+pub(super) async fn insert<M: Writes>(
+    tx: &mut Tx<M>,
+    project: ProjectId,
+    role: i64,
+    added: &Added,
+) -> Result<(), Problem> {
     for user in &added.users {
         let sql =
             "INSERT INTO jira_role_actor (project_id, role_id, user_id) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";

@@ -1,7 +1,7 @@
 //! `/role/{id}/actors`: who gets a role in projects that are made from now on.
 
 use portcullis_authz::op;
-use portcullis_guard::{AnyMode, Ctx, Handlers, Input, Outcome, Reply, StoreError, Tx};
+use portcullis_guard::{AnyMode, Ctx, Handlers, Input, Outcome, Reply, StoreError, Tx, Writes};
 use portcullis_model::Problem;
 use serde_json::{Value as Json, json};
 
@@ -34,17 +34,23 @@ async fn add(mut cx: Ctx<op::AddProjectRoleActorsToRole>, input: Input) -> Outco
     let view = cx.view().clone();
     let added = Added::of_body(cx.tx(), &view, &input).await?;
     let before = actors(cx.tx(), role.id, &input).await?;
-    for user in &added.users {
-        let sql = "INSERT INTO jira_role_default_actor (role_id, user_id) VALUES ($1, $2) ON CONFLICT DO NOTHING";
-        cx.tx().execute(sql, &[role.id.into(), user.0.into()]).await?;
-    }
-    for group in &added.groups {
-        let sql = "INSERT INTO jira_role_default_actor (role_id, group_id) VALUES ($1, $2) ON CONFLICT DO NOTHING";
-        cx.tx().execute(sql, &[role.id.into(), group.0.into()]).await?;
-    }
+    insert(cx.tx(), role.id, &added).await?;
     let after = actors(cx.tx(), role.id, &input).await?;
     cx.audit(format!("role:{}", role.id), Some(Json::Array(before)), Some(Json::Array(after.clone())));
     cx.done(Reply::json(json!({"actors": after})))
+}
+
+/// Gives a role in projects that are made from now on.
+pub(super) async fn insert<M: Writes>(tx: &mut Tx<M>, role: i64, added: &Added) -> Result<(), StoreError> {
+    for user in &added.users {
+        let sql = "INSERT INTO jira_role_default_actor (role_id, user_id) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+        tx.execute(sql, &[role.into(), user.0.into()]).await?;
+    }
+    for group in &added.groups {
+        let sql = "INSERT INTO jira_role_default_actor (role_id, group_id) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+        tx.execute(sql, &[role.into(), group.0.into()]).await?;
+    }
+    Ok(())
 }
 
 async fn remove(

@@ -516,14 +516,29 @@ for (const [how, options] of [['', {}], [', without JavaScript', { javaScriptEna
 
 // ---- apps that an administrator installs
 
-/** A Connect app that is nothing but a descriptor, and takes whatever it is told. */
+/** A Connect app that has a page, and takes whatever it is told. */
 const connectApp = createServer((request, answer) => {
+  if (request.url.startsWith('/page')) {
+    answer.setHeader('content-type', 'text/html');
+    answer.end(`<!doctype html><html lang="en"><title>Week</title><script src="${BASE}/atlassian-connect/all.js"></script>
+      <h1>Week</h1><p id="me"></p><p id="refused"></p><p id="token"></p><p id="away"></p><p id="missing"></p>
+      <script>
+        const show = (id, words) => { document.getElementById(id).textContent = words; };
+        AP.request('/rest/api/3/myself').then(({ body }) => show('me', 'I see ' + JSON.parse(body).displayName));
+        AP.request({ url: '/rest/api/3/project/DEMO', type: 'PUT', data: JSON.stringify({ name: 'Mine' }), contentType: 'application/json',
+          success: () => show('refused', 'changed'), error: xhr => show('refused', 'refused with ' + xhr.status) });
+        AP.request('/account').catch(({ err }) => show('away', err));
+        AP.context.getToken(token => show('token', JSON.parse(atob(token.split('.')[1].replace(/-/g, '+').replace(/_/g, '/'))).context.jira.issue.key));
+        try { AP.dialog.create(); } catch (error) { show('missing', error.message); }
+      </script>`);
+    return;
+  }
   if (request.url !== '/atlassian-connect.json') { answer.statusCode = 204; answer.end(); return; }
   const scopes = ['READ', 'WRITE', 'PROJECT_ADMIN', 'ACT_AS_USER'];
   answer.end(JSON.stringify({
     key: 'com.example.timesheets', name: 'Timesheets', description: 'Adds up worklogs of a week.', vendor: { name: 'Example' }, scopes,
     baseUrl: connectBase(), authentication: { type: 'jwt' }, lifecycle: { installed: '/installed' },
-    modules: { webhooks: [{ event: 'jira:issue_updated', url: '/hook' }] },
+    modules: { webhooks: [{ event: 'jira:issue_updated', url: '/hook' }], generalPages: [{ key: 'week', name: { value: 'My week' }, url: '/page?of={issue.key}' }] },
   }));
 });
 await new Promise(resolve => connectApp.listen(0, '127.0.0.1', resolve));
@@ -565,6 +580,46 @@ for (const [how, options] of [['', {}], [', without JavaScript', { javaScriptEna
   });
 }
 
+async function installed(visitor) {
+  const page = await visitor();
+  await signIn(page, ada);
+  await lookAtConnectApp(page);
+  await page.getByRole('button', { name: /^(Install|Update)$/ }).click();
+  await page.getByRole('status').getByText('The app is installed').waitFor();
+}
+const WEEK = '/plugins/servlet/ac/com.example.timesheets/week?issue.key=DEMO-1';
+
+await check('a page of a Connect app asks in the name of the person before it', async visitor => {
+  await installed(visitor);
+  const page = await visitor();
+  await signIn(page, cleo);
+  await page.goto(WEEK);
+  const frame = page.frameLocator('iframe.app');
+  await frame.getByText('I see Cleo').waitFor();
+  await frame.getByText('refused with 403').waitFor();
+  await frame.getByText('DEMO-1').waitFor();
+  await frame.getByText('AP.request reaches the REST API alone.').waitFor();
+  await frame.getByText('AP.dialog is not there in Portcullis').waitFor();
+  // As tall as its content, and not as tall as it was before.
+  await page.waitForFunction(() => { const { height } = document.querySelector('iframe.app').getBoundingClientRect(); return height > 60 && height < 420; });
+});
+
+await check('messages from elsewhere are not answered', async visitor => {
+  const page = await visitor();
+  await signIn(page, cleo);
+  await page.goto(WEEK);
+  await page.frameLocator('iframe.app').getByText('I see Cleo').waitFor();
+  const heard = await page.evaluate(async () => {
+    const answers = [];
+    addEventListener('message', ({ data }) => { if (data.id === 7 && data.what === undefined) answers.push(data); });
+    // The page around the frame is not the frame.
+    postMessage({ portcullis: 1, id: 7, what: 'token' }, '*');
+    await new Promise(resolve => setTimeout(resolve, 600));
+    return answers;
+  });
+  equal(heard, []);
+});
+
 // ---- how it looks
 
 async function tokensWithNew(page) {
@@ -605,6 +660,12 @@ const looks = [
   ['connect-apps', async page => {
     await page.getByRole('button', { name: /^(Install|Update)$/ }).click();
     await page.locator('.ask summary').first().click();
+  }],
+  ['connect-page', async page => { await page.goto(WEEK); await page.frameLocator('iframe.app').getByText('I see Ada').waitFor(); }],
+  ['deliveries', async page => {
+    await page.evaluate(async () => fetch('/rest/api/3/issue/DEMO-1', { method: 'PUT', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ update: { labels: [{ add: `look-${Date.now()}` }] } }) }));
+    await page.goto('/admin/connect-apps/com.example.timesheets/deliveries');
+    await page.getByRole('button', { name: /^Send again/ }).first().waitFor();
   }],
 ];
 

@@ -170,6 +170,8 @@ impl Site {
             own_origin: "http://site.test",
             address: None,
             user_agent: "test",
+            ap_client_key: None,
+            webhook_trace: None,
             request_id: "r",
         };
         let pairs = |list: &[(&str, &str)]| list.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();

@@ -1,9 +1,11 @@
-//! Apps and what they are let do: OAuth 2.0 (3LO) apps with consent and tokens, and Connect apps with their installation.
+//! Apps and what they are let do: OAuth 2.0 (3LO) apps with consent and tokens, Connect apps with their installation, and
+//! what both are told of: webhooks.
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
 pub mod connect;
 pub mod oauth;
 pub mod signing_key;
+pub mod webhook;
 mod wire;
 
 use portcullis_guard::Handlers;
@@ -13,4 +15,5 @@ pub fn handlers(handlers: &mut Handlers, services: &connect::Services) {
     oauth::handlers(handlers);
     connect::handlers(handlers, services);
     signing_key::handlers(handlers);
+    webhook::handlers(handlers, services);
 }

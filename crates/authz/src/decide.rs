@@ -24,6 +24,8 @@ pub struct Subject<'a> {
     pub connect: Option<ConnectGrant>,
     /// The app acts without a user.
     pub app_only: bool,
+    /// The person sits in front of a page of the app, which asks in that person's session: nobody is acted for.
+    pub in_page: bool,
     /// Projects an app access rule closes to this app.
     pub blocked: &'a [ProjectId],
 }
@@ -376,6 +378,7 @@ impl Evaluation<'_> {
         }
         if subject.access == AccessKind::Connect
             && !subject.app_only
+            && !subject.in_page
             && let Err(reason) = self.impersonation()
         {
             return deny(reason);

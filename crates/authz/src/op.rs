@@ -759,6 +759,15 @@ pub static ROWS: &[&Row] = &[
     &rows::CONSOLE_ENABLE_CONNECT_APP,
     &rows::CONSOLE_DISABLE_CONNECT_APP,
     &rows::CONSOLE_UNINSTALL_CONNECT_APP,
+    &rows::MANAGE_LIST_CONNECT_DELIVERIES,
+    &rows::MANAGE_REDELIVER_CONNECT,
+    &rows::CONSOLE_CONNECT_DELIVERIES,
+    &rows::CONSOLE_CONNECT_REDELIVER,
+    &rows::CONSOLE_OAUTH_DELIVERIES,
+    &rows::CONSOLE_OAUTH_REDELIVER,
+    &rows::CONSOLE_CONNECT_PAGE,
+    &rows::CONSOLE_CONNECT_CONTEXT_TOKEN,
+    &rows::CONNECT_SCRIPT,
 ];
 
 /// `GET /rest/api/3/announcementBanner`
@@ -5053,7 +5062,7 @@ impl Operation for DeleteRelatedWork {
 pub struct DeleteWebhookById;
 
 impl Operation for DeleteWebhookById {
-    type Mode = Write;
+    type Mode = Policy;
     const ROW: &'static Row = &rows::DELETE_WEBHOOK_BY_ID;
 }
 
@@ -5069,7 +5078,7 @@ impl Operation for GetDynamicWebhooksForApp {
 pub struct RegisterDynamicWebhooks;
 
 impl Operation for RegisterDynamicWebhooks {
-    type Mode = Write;
+    type Mode = Policy;
     const ROW: &'static Row = &rows::REGISTER_DYNAMIC_WEBHOOKS;
 }
 
@@ -5085,7 +5094,7 @@ impl Operation for GetFailedWebhooks {
 pub struct RefreshWebhooks;
 
 impl Operation for RefreshWebhooks {
-    type Mode = Write;
+    type Mode = Policy;
     const ROW: &'static Row = &rows::REFRESH_WEBHOOKS;
 }
 
@@ -6791,6 +6800,78 @@ pub struct ConsoleUninstallConnectApp;
 impl Operation for ConsoleUninstallConnectApp {
     type Mode = Policy;
     const ROW: &'static Row = &rows::CONSOLE_UNINSTALL_CONNECT_APP;
+}
+
+/// `GET /api/portcullis/v1/connect-apps/{appKey}/deliveries`
+pub struct ManageListConnectDeliveries;
+
+impl Operation for ManageListConnectDeliveries {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::MANAGE_LIST_CONNECT_DELIVERIES;
+}
+
+/// `POST /api/portcullis/v1/connect-apps/{appKey}/deliveries/{deliveryId}/redeliver`
+pub struct ManageRedeliverConnect;
+
+impl Operation for ManageRedeliverConnect {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::MANAGE_REDELIVER_CONNECT;
+}
+
+/// `GET /admin/connect-apps/{appKey}/deliveries`
+pub struct ConsoleConnectDeliveries;
+
+impl Operation for ConsoleConnectDeliveries {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::CONSOLE_CONNECT_DELIVERIES;
+}
+
+/// `POST /admin/connect-apps/{appKey}/deliveries/{deliveryId}/redeliver`
+pub struct ConsoleConnectRedeliver;
+
+impl Operation for ConsoleConnectRedeliver {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::CONSOLE_CONNECT_REDELIVER;
+}
+
+/// `GET /console/apps/{appId}/deliveries`
+pub struct ConsoleOauthDeliveries;
+
+impl Operation for ConsoleOauthDeliveries {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::CONSOLE_OAUTH_DELIVERIES;
+}
+
+/// `POST /console/apps/{appId}/deliveries/{deliveryId}/redeliver`
+pub struct ConsoleOauthRedeliver;
+
+impl Operation for ConsoleOauthRedeliver {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::CONSOLE_OAUTH_REDELIVER;
+}
+
+/// `GET /plugins/servlet/ac/{appKey}/{moduleKey}`
+pub struct ConsoleConnectPage;
+
+impl Operation for ConsoleConnectPage {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::CONSOLE_CONNECT_PAGE;
+}
+
+/// `POST /plugins/servlet/ac/{appKey}/{moduleKey}/token`
+pub struct ConsoleConnectContextToken;
+
+impl Operation for ConsoleConnectContextToken {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::CONSOLE_CONNECT_CONTEXT_TOKEN;
+}
+
+/// `GET /atlassian-connect/{file}`
+pub struct ConnectScript;
+
+impl Operation for ConnectScript {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::CONNECT_SCRIPT;
 }
 
 #[rustfmt::skip]
@@ -13769,13 +13850,13 @@ mod rows {
 
     pub static DELETE_WEBHOOK_BY_ID: Row = Row {
         id: "deleteWebhookById", number: 536, method: Method::Delete, path: "/rest/api/3/webhook",
-        area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117, 56])),
         granular: Some(ScopeSet::from_positions(&[49])),
         connect: ConnectRule::Scope(ConnectScope::Read),
-        permission: Expr::Caller(CallerRule { connect: true, forge: false, oauth: true, internal: false, owns: Some("webhook"), app_only: false }),
-        locate: Locate::NotLocated,
+        permission: Expr::Caller(CallerRule { connect: true, forge: false, oauth: true, internal: false, owns: None, app_only: false }),
+        locate: Locate::Nothing,
         deny: None, hide: false, source: Source::Text,
         open: None,
     };
@@ -13787,15 +13868,15 @@ mod rows {
         classic: Some(ScopeSet::from_positions(&[117, 56])),
         granular: Some(ScopeSet::from_positions(&[153, 118])),
         connect: ConnectRule::Scope(ConnectScope::Read),
-        permission: Expr::Caller(CallerRule { connect: true, forge: false, oauth: true, internal: false, owns: Some("webhook"), app_only: false }),
-        locate: Locate::NotLocated,
+        permission: Expr::Caller(CallerRule { connect: true, forge: false, oauth: true, internal: false, owns: None, app_only: false }),
+        locate: Locate::Nothing,
         deny: None, hide: false, source: Source::Text,
         open: None,
     };
 
     pub static REGISTER_DYNAMIC_WEBHOOKS: Row = Row {
         id: "registerDynamicWebhooks", number: 538, method: Method::Post, path: "/rest/api/3/webhook",
-        area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117, 56])),
         granular: Some(ScopeSet::from_positions(&[83, 136, 225])),
@@ -13813,21 +13894,21 @@ mod rows {
         classic: Some(ScopeSet::from_positions(&[117, 56])),
         granular: Some(ScopeSet::from_positions(&[89, 153, 68, 87, 102, 128, 76])),
         connect: ConnectRule::Scope(ConnectScope::Read),
-        permission: Expr::Caller(CallerRule { connect: true, forge: false, oauth: false, internal: false, owns: Some("webhook"), app_only: false }),
-        locate: Locate::NotLocated,
+        permission: Expr::Caller(CallerRule { connect: true, forge: false, oauth: false, internal: false, owns: None, app_only: false }),
+        locate: Locate::Nothing,
         deny: None, hide: false, source: Source::Text,
         open: None,
     };
 
     pub static REFRESH_WEBHOOKS: Row = Row {
         id: "refreshWebhooks", number: 540, method: Method::Put, path: "/rest/api/3/webhook/refresh",
-        area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117, 56])),
         granular: Some(ScopeSet::from_positions(&[225, 153])),
         connect: ConnectRule::Scope(ConnectScope::Read),
-        permission: Expr::Caller(CallerRule { connect: true, forge: false, oauth: true, internal: false, owns: Some("webhook"), app_only: false }),
-        locate: Locate::NotLocated,
+        permission: Expr::Caller(CallerRule { connect: true, forge: false, oauth: true, internal: false, owns: None, app_only: false }),
+        locate: Locate::Nothing,
         deny: None, hide: false, source: Source::Text,
         open: None,
     };
@@ -16599,5 +16680,122 @@ mod rows {
         locate: Locate::Nothing,
         deny: Some(403), hide: false, source: Source::Ours,
         open: None,
+    };
+
+    pub static MANAGE_LIST_CONNECT_DELIVERIES: Row = Row {
+        id: "manageListConnectDeliveries", number: 754, method: Method::Get, path: "/api/portcullis/v1/connect-apps/{appKey}/deliveries",
+        area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::SiteAdmin,
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static MANAGE_REDELIVER_CONNECT: Row = Row {
+        id: "manageRedeliverConnect", number: 755, method: Method::Post, path: "/api/portcullis/v1/connect-apps/{appKey}/deliveries/{deliveryId}/redeliver",
+        area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::SiteAdmin,
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static CONSOLE_CONNECT_DELIVERIES: Row = Row {
+        id: "consoleConnectDeliveries", number: 756, method: Method::Get, path: "/admin/connect-apps/{appKey}/deliveries",
+        area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::SiteAdmin,
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static CONSOLE_CONNECT_REDELIVER: Row = Row {
+        id: "consoleConnectRedeliver", number: 757, method: Method::Post, path: "/admin/connect-apps/{appKey}/deliveries/{deliveryId}/redeliver",
+        area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::SiteAdmin,
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static CONSOLE_OAUTH_DELIVERIES: Row = Row {
+        id: "consoleOauthDeliveries", number: 758, method: Method::Get, path: "/console/apps/{appId}/deliveries",
+        area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static CONSOLE_OAUTH_REDELIVER: Row = Row {
+        id: "consoleOauthRedeliver", number: 759, method: Method::Post, path: "/console/apps/{appId}/deliveries/{deliveryId}/redeliver",
+        area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static CONSOLE_CONNECT_PAGE: Row = Row {
+        id: "consoleConnectPage", number: 760, method: Method::Get, path: "/plugins/servlet/ac/{appKey}/{moduleKey}",
+        area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static CONSOLE_CONNECT_CONTEXT_TOKEN: Row = Row {
+        id: "consoleConnectContextToken", number: 761, method: Method::Post, path: "/plugins/servlet/ac/{appKey}/{moduleKey}/token",
+        area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static CONNECT_SCRIPT: Row = Row {
+        id: "connectScript", number: 762, method: Method::Get, path: "/atlassian-connect/{file}",
+        area: Area::Console, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Nothing,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: Some("files for pages of Connect apps, the same for everyone"),
     };
 }

@@ -155,6 +155,7 @@ fn token(user: UserId) -> Subject<'static> {
         scopes: None,
         connect: None,
         app_only: false,
+        in_page: false,
         blocked: &[],
     }
 }

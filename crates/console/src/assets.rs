@@ -35,6 +35,7 @@ pub fn static_file(name: &str) -> Option<(&'static str, &'static str)> {
     Some(match name {
         "portcullis.css" => ("text/css;charset=UTF-8", include_str!("../assets/portcullis.css")),
         "portcullis.js" => ("text/javascript;charset=UTF-8", include_str!("../assets/portcullis.js")),
+        "connect-host.js" => ("text/javascript;charset=UTF-8", include_str!("../assets/connect-host.js")),
         "portcullis.svg" => (SVG, include_str!("../assets/portcullis.svg")),
         "favicon.svg" => (SVG, include_str!("../assets/favicon.svg")),
         "avatar-16.svg" => (SVG, avatar!("16")),
@@ -45,6 +46,15 @@ pub fn static_file(name: &str) -> Option<(&'static str, &'static str)> {
         "status.svg" => (SVG, icon!("#5a6472", "M4 8h8")),
         "priority.svg" => (SVG, icon!("#b4552d", "M4 9l4-4 4 4")),
         "project.svg" => (SVG, icon!("#2f4a7d", "M4 5h8M4 8h8M4 11h5")),
+        _ => return None,
+    })
+}
+
+/// A file under `/atlassian-connect/`, which pages of Connect apps load.
+pub fn connect_file(name: &str) -> Option<(&'static str, &'static str)> {
+    Some(match name {
+        "all.js" | "all-debug.js" => ("text/javascript;charset=UTF-8", include_str!("../assets/connect-all.js")),
+        "all.css" => ("text/css;charset=UTF-8", "body { font-family: system-ui, sans-serif; }\n"),
         _ => return None,
     })
 }

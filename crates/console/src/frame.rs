@@ -112,6 +112,7 @@ pub(crate) fn notice(word: Option<&str>) -> &'static str {
         Some("app-stopped") => "The app is stopped. It is refused from now on.",
         Some("app-started") => "The app may work again.",
         Some("app-uninstalled") => "The app is uninstalled.",
+        Some("sent-again") => "It is sent again.",
         Some("saved") => "Saved.",
         Some("signed-out") => "You are signed out.",
         _ => "",

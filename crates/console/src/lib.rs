@@ -10,8 +10,10 @@ mod api_tokens;
 mod assets;
 mod browse;
 mod connect_apps;
+mod connect_page;
 mod connected_apps;
 mod consent;
+mod deliveries;
 mod developer;
 mod device;
 mod frame;
@@ -25,7 +27,7 @@ use askama::Template;
 use portcullis_apps::connect::Services;
 use portcullis_guard::Handlers;
 
-pub use assets::static_file;
+pub use assets::{connect_file, static_file};
 pub use frame::set_emulator;
 pub use sign_in::SESSION_COOKIE;
 
@@ -43,6 +45,8 @@ pub fn handlers(handlers: &mut Handlers, services: &Services) {
     developer::handlers(handlers);
     admin_apps::handlers(handlers);
     connect_apps::handlers(handlers, services);
+    deliveries::handlers(handlers);
+    connect_page::handlers(handlers);
 }
 
 #[derive(Template)]

@@ -55,6 +55,9 @@ pub struct Gateway {
     started: Instant,
 }
 
+/// A longer `X-Atlassian-Webhook-Trace` is as if there were none.
+const TRACE_CHARACTERS_MAX: usize = 1_024;
+
 impl Gateway {
     /// Puts the edge together.
     pub fn new(guard: Guard, handlers: Handlers, config: Config) -> Self {
@@ -392,6 +395,9 @@ impl Gateway {
             sec_fetch_site: head::text(headers, "sec-fetch-site"),
             own_origin: &own_origin,
             address,
+            ap_client_key: head::single(headers, "ap-client-key").map_err(|()| twice())?,
+            webhook_trace: head::text(headers, "x-atlassian-webhook-trace")
+                .filter(|trace| trace.len() <= TRACE_CHARACTERS_MAX),
             request_id: &trail.request_id,
             user_agent: head::text(headers, "user-agent").unwrap_or_default(),
         };
@@ -577,6 +583,13 @@ impl Gateway {
                 Some((content_type, content)) => {
                     text(content_type, content.to_owned()).with_header("cache-control", "public, max-age=3600")
                 }
+                None => return Err(errors::messages(404, &["No such file.".to_owned()], &[])),
+            },
+            "connectScript" => match portcullis_console::connect_file(input.param("file")) {
+                // Apps load it from an origin of their own.
+                Some((content_type, content)) => text(content_type, content.to_owned())
+                    .with_header("cache-control", "public, max-age=3600")
+                    .with_header("cross-origin-resource-policy", "cross-origin".to_owned()),
                 None => return Err(errors::messages(404, &["No such file.".to_owned()], &[])),
             },
             "portcullisGetClock" | "portcullisSetClock" | "portcullisInjectFault" | "portcullisReset" => {

@@ -28,6 +28,11 @@ pub(crate) enum CredentialRef {
     Connect(ConnectAppId),
     /// A Connect app's token to act for a user.
     ActAs(ConnectAppId),
+    /// A browser session, in a page of a Connect app.
+    Framed {
+        session: SessionId,
+        app: ConnectAppId,
+    },
     Operator,
 }
 
@@ -82,6 +87,8 @@ pub struct Caller {
     pub(crate) act_as: Option<Arc<ActAsToken>>,
     /// What is wrong with the credential that was shown; for the decision, never for the answer.
     pub(crate) why_not: Option<String>,
+    /// What an app wrote beside its request to recognise the events that come of it.
+    pub(crate) webhook_trace: Option<String>,
     /// What a client sent in the head to prove itself; the authorization server's endpoints look at it.
     pub(crate) client_proof: ClientProof,
 }
@@ -141,14 +148,15 @@ impl Caller {
             | CredentialRef::AccessToken { .. }
             | CredentialRef::Connect(_)
             | CredentialRef::ActAs(_)
+            | CredentialRef::Framed { .. }
             | CredentialRef::Operator => None,
         }
     }
 
-    /// The Connect app that acts, as itself or for the account.
+    /// The Connect app that acts, as itself, for the account, or in a page before it.
     pub fn connect_app(&self) -> Option<ConnectAppId> {
         match self.credential {
-            CredentialRef::Connect(app) | CredentialRef::ActAs(app) => Some(app),
+            CredentialRef::Connect(app) | CredentialRef::ActAs(app) | CredentialRef::Framed { app, .. } => Some(app),
             CredentialRef::None
             | CredentialRef::ApiToken(_)
             | CredentialRef::Session(_)
@@ -171,6 +179,7 @@ impl Caller {
             | CredentialRef::Session(_)
             | CredentialRef::Connect(_)
             | CredentialRef::ActAs(_)
+            | CredentialRef::Framed { .. }
             | CredentialRef::Operator => None,
         }
     }
@@ -208,6 +217,7 @@ impl Caller {
             scopes: self.scopes,
             connect: self.connect,
             app_only: self.app_only,
+            in_page: matches!(self.credential, CredentialRef::Framed { .. }),
             blocked: &[],
         }
     }
@@ -220,6 +230,7 @@ impl Caller {
             CredentialRef::AccessToken { grant, family, .. } => Some(format!("app_grant:{grant}/{family}")),
             CredentialRef::Connect(app) => Some(format!("connect_app:{app}")),
             CredentialRef::ActAs(app) => Some(format!("connect_app:{app}/act_as")),
+            CredentialRef::Framed { session, app } => Some(format!("session:{session}/connect_app:{app}")),
             CredentialRef::Operator => Some("operator".to_owned()),
         }
     }

@@ -8,7 +8,7 @@ use portcullis_crypto::{Entropy, SealingKeys};
 use portcullis_model::{
     AccessKind, AppId, GlobalPermission, Problem, ProjectId, ProjectPermission, Timestamp, TokenFamilyId, UserId,
 };
-use portcullis_store::{Mode, Policy, Tx, Write};
+use portcullis_store::{Message, Mode, Policy, Tx, Write};
 use serde_json::Value as Json;
 
 use crate::addresses::Addresses;
@@ -20,6 +20,7 @@ use crate::locate::Located;
 use crate::reply::Reply;
 use crate::snapshot::{Entity, Snapshot};
 use crate::trouble::Trouble;
+use crate::webhook::{About, Listener};
 
 /// What was located and decided upon.
 #[derive(Clone, Debug)]
@@ -208,6 +209,7 @@ where
     pub(crate) decision: Decision,
     pub(crate) notes: AuditNotes,
     pub(crate) changes: Vec<Entity>,
+    pub(crate) messages: Vec<Message>,
 }
 
 /// A handler's result: a reply together with the context it was made in, or a problem that rolls back.
@@ -281,6 +283,22 @@ where
     /// Says for the audit log which app acts, and for which account.
     pub fn acts(&mut self, client_id: &str, account_id: Option<String>) {
         self.notes.actors = Some((format!("app:{client_id}"), account_id));
+    }
+
+    /// Tells a listener of an event, once it is stored. `names` may stand in braces in its address.
+    ///
+    /// # Errors
+    /// A bug.
+    pub fn tell(
+        &mut self,
+        listener: &Listener,
+        event: &str,
+        about: About,
+        names: Vec<(String, String)>,
+        body: String,
+    ) -> Result<(), Problem> {
+        self.messages.push(listener.message(event, about, names, &self.view.caller, body)?);
+        Ok(())
     }
 
     /// Ends the work with a reply.

@@ -6,14 +6,15 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, RwLock};
 
 use portcullis_authz::decide::{Decision, Outcome as Verdict, Reason, TargetSeen};
+use portcullis_authz::policy::IssueFacts;
 use portcullis_authz::{Operation, Row, decide};
 use portcullis_crypto::{Entropy, Purpose, SealingKeys};
 use portcullis_model::mode::HasModeKind;
 use portcullis_model::{
-    AccessKind, ApiTokenId, AppGrantId, ClientSecretId, Clock, Problem, ProblemKind, ProjectPermission, Surface,
-    Timestamp,
+    AccessKind, ApiTokenId, AppGrantId, ClientSecretId, Clock, IssueId, Problem, ProblemKind, ProjectPermission,
+    Surface, Timestamp, UserId,
 };
-use portcullis_store::{AuditEntry, Mode, Policy, PolicyLogEntry, Read, Store, StoreError, Tx, Write};
+use portcullis_store::{AuditEntry, Message, Mode, Policy, PolicyLogEntry, Read, Store, StoreError, Tx, Write};
 
 use crate::addresses::Addresses;
 use crate::audit::{self, RefusalLog};
@@ -65,6 +66,7 @@ struct Inner {
     hashing: Arc<tokio::sync::Semaphore>,
     hashing_queue: Arc<tokio::sync::Semaphore>,
     built: OnceLock<HashSet<u16>>,
+    outgoing: tokio::sync::Notify,
 }
 
 /// A place to hash a password at; moves into the work, so that a caller who goes away does not make room for more.
@@ -116,6 +118,7 @@ pub trait OpMode: Mode + HasModeKind + Sized {
         tx: Tx<Self>,
         entry: impl FnOnce() -> AuditEntry + Send,
         changes: Vec<Entity>,
+        messages: &[Message],
     ) -> impl Future<Output = Result<(), StoreError>> + Send;
 }
 
@@ -128,6 +131,7 @@ impl OpMode for Read {
         tx: Tx<Read>,
         _: impl FnOnce() -> AuditEntry + Send,
         _: Vec<Entity>,
+        _: &[Message],
     ) -> Result<(), StoreError> {
         tx.finish().await
     }
@@ -139,10 +143,12 @@ impl OpMode for Write {
     }
     async fn settle(
         guard: &Guard,
-        tx: Tx<Write>,
+        mut tx: Tx<Write>,
         entry: impl FnOnce() -> AuditEntry + Send,
         withdrawn: Vec<Entity>,
+        messages: &[Message],
     ) -> Result<(), StoreError> {
+        guard.enqueue(&mut tx, messages).await?;
         tx.commit(&entry()).await?;
         if !withdrawn.is_empty() {
             guard.withdraw(withdrawn).await;
@@ -160,7 +166,9 @@ impl OpMode for Policy {
         mut tx: Tx<Policy>,
         entry: impl FnOnce() -> AuditEntry + Send,
         changes: Vec<Entity>,
+        messages: &[Message],
     ) -> Result<(), StoreError> {
+        guard.enqueue(&mut tx, messages).await?;
         let loaded = snapshot::load(&mut tx, &guard.0.deployment.keys, &changes).await?;
         let log: Vec<PolicyLogEntry> =
             changes.iter().map(|entity| PolicyLogEntry { kind: entity.kind(), id: entity.id() }).collect();
@@ -191,6 +199,7 @@ struct Settled<M: Mode> {
     decision: Decision,
     notes: AuditNotes,
     changes: Vec<Entity>,
+    messages: Vec<Message>,
     reply: Reply,
 }
 
@@ -226,6 +235,7 @@ impl Guard {
                 authn::password::HASHES_AT_ONCE_MAX + authn::password::HASHES_WAITING_MAX,
             )),
             built: OnceLock::new(),
+            outgoing: tokio::sync::Notify::new(),
         })))
     }
 
@@ -259,6 +269,14 @@ impl Guard {
         if let Ok(mut last_used) = self.0.last_used.lock() {
             last_used.insert(used, self.now().0);
         }
+    }
+
+    pub(crate) fn store(&self) -> &Store {
+        &self.0.deployment.store
+    }
+
+    pub(crate) fn outgoing_notify(&self) -> &tokio::sync::Notify {
+        &self.0.outgoing
     }
 
     /// Makes a revocation that an operation in mode `Write` led to (a refresh token or a code that came twice) take effect: the rows
@@ -380,6 +398,7 @@ impl Guard {
                     | CredentialRef::Session(_)
                     | CredentialRef::Connect(_)
                     | CredentialRef::ActAs(_)
+                    | CredentialRef::Framed { .. }
                     | CredentialRef::Operator => {}
                 }
                 Ok(caller)
@@ -505,6 +524,7 @@ impl Guard {
             app_only: false,
             act_as: None,
             why_not: None,
+            webhook_trace: None,
             client_proof: ClientProof::default(),
         }
     }
@@ -568,31 +588,7 @@ impl Guard {
             };
             return Err(self.refuse(row, caller, None, &decision, Some(RefusalKind::Unauthenticated)));
         }
-        let directory = Directory {
-            project: &|name| self.with_snapshot(|snapshot| locate::project_named(snapshot, name)),
-            user: &|account_id| self.with_snapshot(|snapshot| snapshot.user_by_account_id(account_id)),
-            browse_conditions: &|project| {
-                self.with_snapshot(|snapshot| {
-                    snapshot.policy.conditions(caller.user, ProjectPermission::BrowseProjects, project)
-                })
-            },
-            team_managed: &|project| {
-                self.with_snapshot(|snapshot| snapshot.policy.project(project).map(|facts| facts.team_managed))
-            },
-            has_key: &|project, key| {
-                self.with_snapshot(|snapshot| snapshot.policy.project(project).is_some_and(|facts| facts.key == key))
-            },
-            scheme: &|project| {
-                self.with_snapshot(|snapshot| snapshot.policy.project(project).map(|facts| facts.scheme.0))
-            },
-            share_matches: &|share| self.with_snapshot(|snapshot| share.admits(snapshot, caller.user)),
-            all_projects: &|| {
-                self.with_snapshot(|snapshot| snapshot.policy.projects().map(|project| project.id).collect())
-            },
-            connect_app: &|key| self.with_snapshot(|snapshot| snapshot.connect().app_named(key).map(|app| app.user)),
-            names_fields: self.with_snapshot(Snapshot::names_fields),
-        };
-        let located = locate::locate(&mut tx, &directory, row, caller.user, input).await?;
+        let located = self.locate(&mut tx, row, caller.user, input).await?;
         let at = tx.revision();
         let decision = self.with_snapshot(|snapshot| {
             let same = snapshot.policy.revision() == at;
@@ -605,6 +601,50 @@ impl Guard {
         } else {
             Err(self.refuse(row, caller, Some(&located), &decision, None))
         }
+    }
+
+    async fn locate<M: Mode>(
+        &self,
+        tx: &mut Tx<M>,
+        row: &'static Row,
+        user: Option<UserId>,
+        input: &Input,
+    ) -> Result<Located, StoreError> {
+        let directory = Directory {
+            project: &|name| self.with_snapshot(|snapshot| locate::project_named(snapshot, name)),
+            user: &|account_id| self.with_snapshot(|snapshot| snapshot.user_by_account_id(account_id)),
+            browse_conditions: &|project| {
+                self.with_snapshot(|snapshot| {
+                    snapshot.policy.conditions(user, ProjectPermission::BrowseProjects, project)
+                })
+            },
+            team_managed: &|project| {
+                self.with_snapshot(|snapshot| snapshot.policy.project(project).map(|facts| facts.team_managed))
+            },
+            has_key: &|project, key| {
+                self.with_snapshot(|snapshot| snapshot.policy.project(project).is_some_and(|facts| facts.key == key))
+            },
+            scheme: &|project| {
+                self.with_snapshot(|snapshot| snapshot.policy.project(project).map(|facts| facts.scheme.0))
+            },
+            share_matches: &|share| self.with_snapshot(|snapshot| share.admits(snapshot, user)),
+            all_projects: &|| {
+                self.with_snapshot(|snapshot| snapshot.policy.projects().map(|project| project.id).collect())
+            },
+            connect_app: &|key| self.with_snapshot(|snapshot| snapshot.connect().app_named(key).map(|app| app.user)),
+            names_fields: self.with_snapshot(Snapshot::names_fields),
+        };
+        locate::locate(tx, &directory, row, user, input).await
+    }
+
+    /// An issue as it is now; `None` when there is none.
+    pub(crate) async fn issue_by_id(&self, id: IssueId) -> Result<Option<IssueFacts>, StoreError> {
+        let mut tx = self.0.deployment.store.read().await?;
+        self.catch_up(&mut tx).await?;
+        let names_fields = self.with_snapshot(Snapshot::names_fields);
+        let found = locate::issue_by_id(&mut tx, names_fields, id.0).await?;
+        tx.finish().await?;
+        Ok(found.known().cloned())
     }
 
     fn count(&self, row: &Row, caller: &Caller, outcome: &'static str, reason: &'static str) {
@@ -793,11 +833,12 @@ impl Guard {
                 decision: entered.decision,
                 notes: AuditNotes::default(),
                 changes: Vec::new(),
+                messages: Vec::new(),
             };
             let result = match work(cx, input.by(&caller)).await {
                 Ok(Done { cx, reply, finish }) => {
-                    let Ctx { tx, view, target, decision, notes, changes } = cx;
-                    let settled = Settled { tx, view, target, decision, notes, changes, reply };
+                    let Ctx { tx, view, target, decision, notes, changes, messages } = cx;
+                    let settled = Settled { tx, view, target, decision, notes, changes, messages, reply };
                     match (self.settle(O::ROW, settled).await, finish) {
                         (Ok(reply), Some(finish)) => return finish(reply).map_err(Stop::Problem),
                         (settled, _) => settled.map_err(Problem::from),
@@ -820,7 +861,7 @@ impl Guard {
         settled: Settled<M>,
     ) -> Pin<Box<dyn Future<Output = Result<Reply, StoreError>> + Send + 'a>> {
         Box::pin(async move {
-            let Settled { tx, view, target, decision, notes, changes, reply } = settled;
+            let Settled { tx, view, target, decision, notes, changes, messages, reply } = settled;
             let entry = || {
                 let caller = &view.caller;
                 let (subject, on_behalf_of) = notes.actors.unwrap_or_else(|| caller.audit_words());
@@ -843,7 +884,10 @@ impl Guard {
                     remote_address: caller.address.map(|address| address.to_string()),
                 }
             };
-            M::settle(self, tx, entry, changes).await?;
+            M::settle(self, tx, entry, changes, &messages).await?;
+            if !messages.is_empty() {
+                self.wake_outgoing();
+            }
             Ok(reply)
         })
     }
@@ -897,7 +941,7 @@ impl<M: OpMode> Job<M> {
             revision: self.tx.revision(),
             ..AuditEntry::default()
         };
-        M::settle(&self.guard, self.tx, || entry, self.changes).await
+        M::settle(&self.guard, self.tx, || entry, self.changes, &[]).await
     }
 }
 

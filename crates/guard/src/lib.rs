@@ -72,12 +72,14 @@ pub mod explain;
 mod input;
 mod locate;
 pub mod oauth;
+mod outbox;
 pub mod qsh;
 mod refusal;
 mod reply;
 mod snapshot;
 mod throttle;
 mod trouble;
+mod webhook;
 
 pub use addresses::Addresses;
 pub use authn::RequestHead;
@@ -89,9 +91,11 @@ pub use ctx::{AnyMode, Ctx, Done, Outcome, Target, View};
 pub use enter::{DecisionLabels, Deployment, Guard, Handler, Handlers, Job, OpMode, Stop, Used};
 pub use input::{ApiVersion, Body, Input, Part};
 pub use portcullis_store::{
-    AuditEntry, FromValue, Mode, Policy, Read, Row, Sql, SqlBuilder, StoreError, Tx, Value, Write, Writes,
+    AuditEntry, Claimed, FromValue, Message, Mode, Policy, Read, Row, Sent, Sql, SqlBuilder, StoreError, Tx, Value,
+    Write, Writes,
 };
 pub use refusal::{Refusal, RefusalKind};
 pub use reply::{Reply, ReplyBody};
 pub use snapshot::{Entity, PersonInfo, SessionFacts, Settings, Snapshot, TokenFacts};
 pub use trouble::Trouble;
+pub use webhook::{About, Listener, MessageHead, WebhookFacts, WebhookOwner, WebhookSnapshot};

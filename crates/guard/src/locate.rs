@@ -215,7 +215,7 @@ pub(crate) async fn locate<M: Mode>(
             };
             match parent {
                 Some(row) => {
-                    out.issue = issue_by_id(tx, directory, row.get("issue_id")?).await?;
+                    out.issue = issue_by_id(tx, directory.names_fields, row.get("issue_id")?).await?;
                     on_issue(tx, &mut out, Thing::Comment, input.param(param)).await?;
                 }
                 None => out.issue = Fact::Missing,
@@ -243,8 +243,8 @@ pub(crate) async fn locate<M: Mode>(
             match link {
                 Some(row) => {
                     out.thing = Some(row.get("id")?);
-                    out.issue = issue_by_id(tx, directory, row.get("destination_id")?).await?;
-                    out.other_issue = issue_by_id(tx, directory, row.get("source_id")?).await?;
+                    out.issue = issue_by_id(tx, directory.names_fields, row.get("destination_id")?).await?;
+                    out.other_issue = issue_by_id(tx, directory.names_fields, row.get("source_id")?).await?;
                 }
                 None => {
                     out.issue = Fact::Missing;
@@ -403,7 +403,7 @@ async fn issue_named<M: Mode>(
 ) -> Result<Fact<IssueFacts>, StoreError> {
     if !name.is_empty() && name.len() <= 18 && name.bytes().all(|byte| byte.is_ascii_digit()) {
         return match name.parse() {
-            Ok(id) => issue_by_id(tx, directory, id).await,
+            Ok(id) => issue_by_id(tx, directory.names_fields, id).await,
             Err(_) => Ok(Fact::Missing),
         };
     }
@@ -412,31 +412,31 @@ async fn issue_named<M: Mode>(
         let sql = "SELECT id, project_id, security_level_id, reporter_id, assignee_id
                      FROM jira_issue WHERE project_id = $1 AND number = $2";
         if let Some(row) = tx.query_opt(sql, &[project.0.into(), number.into()]).await? {
-            return issue_of_row(tx, directory, &row).await;
+            return issue_of_row(tx, directory.names_fields, &row).await;
         }
     }
     let sql = "SELECT issue_id FROM jira_issue_former_key WHERE project_key = $1 AND number = $2";
     match tx.query_opt(sql, &[key.into(), number.into()]).await? {
-        Some(row) => issue_by_id(tx, directory, row.get("issue_id")?).await,
+        Some(row) => issue_by_id(tx, directory.names_fields, row.get("issue_id")?).await,
         None => Ok(Fact::Missing),
     }
 }
 
-async fn issue_by_id<M: Mode>(
+pub(crate) async fn issue_by_id<M: Mode>(
     tx: &mut Tx<M>,
-    directory: &Directory<'_>,
+    names_fields: bool,
     id: i64,
 ) -> Result<Fact<IssueFacts>, StoreError> {
     let sql = "SELECT id, project_id, security_level_id, reporter_id, assignee_id FROM jira_issue WHERE id = $1";
     match tx.query_opt(sql, &[id.into()]).await? {
-        Some(row) => issue_of_row(tx, directory, &row).await,
+        Some(row) => issue_of_row(tx, names_fields, &row).await,
         None => Ok(Fact::Missing),
     }
 }
 
 async fn issue_of_row<M: Mode>(
     tx: &mut Tx<M>,
-    directory: &Directory<'_>,
+    names_fields: bool,
     row: &portcullis_store::Row,
 ) -> Result<Fact<IssueFacts>, StoreError> {
     let id: i64 = row.get("id")?;
@@ -449,7 +449,7 @@ async fn issue_of_row<M: Mode>(
         user_fields: Vec::new(),
         group_fields: Vec::new(),
     };
-    if directory.names_fields {
+    if names_fields {
         let sql = "SELECT field_id, user_id, group_id FROM jira_issue_value
                     WHERE issue_id = $1 AND (user_id IS NOT NULL OR group_id IS NOT NULL)";
         for value in tx.query(sql, &[id.into()]).await? {
@@ -534,7 +534,7 @@ async fn attachment<M: Mode>(
             out.thing = Some(row.get("id")?);
             out.owner = Fact::Known(row.get::<Option<i64>>("author_id")?.map(UserId));
             out.restriction = Fact::Known(restriction(&row)?);
-            out.issue = issue_by_id(tx, directory, row.get("issue_id")?).await?;
+            out.issue = issue_by_id(tx, directory.names_fields, row.get("issue_id")?).await?;
         }
         None => {
             out.issue = Fact::Missing;

@@ -16,12 +16,13 @@ use portcullis_crypto::{SealingKeys, TokenHash};
 use portcullis_model::{
     ApiTokenId, AppGrantId, AppId, ConnectAppId, FieldId, GlobalPermission, GlobalPermissionSet, GrantId, GroupId,
     LevelId, ProjectId, ProjectPermission, RoleId, SchemeId, ScopeSet, SecuritySchemeId, SessionId, TokenFamilyId,
-    UserId,
+    UserId, WebhookId,
 };
 use portcullis_store::{Mode, Row, Sql, StoreError, Tx};
 
 use crate::connect::{self, ConnectSnapshot};
 use crate::oauth::{self, OauthSnapshot};
+use crate::webhook::{self, WebhookSnapshot};
 
 /// What an operation can change about the policy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -52,6 +53,8 @@ pub enum Entity {
     SigningKeys,
     /// A Connect app.
     ConnectApp(ConnectAppId),
+    /// What an app wants to be told of.
+    Webhook(WebhookId),
     /// The site's settings.
     Settings,
     /// Anything; reads everything again.
@@ -74,6 +77,7 @@ impl Entity {
             Entity::TokenFamily(_) => "token_family",
             Entity::SigningKeys => "signing_keys",
             Entity::ConnectApp(_) => "connect_app",
+            Entity::Webhook(_) => "webhook",
             Entity::Settings => "settings",
             Entity::Everything => "everything",
         }
@@ -92,6 +96,7 @@ impl Entity {
             Entity::AppGrant(id) => id.to_string(),
             Entity::TokenFamily(id) => id.to_string(),
             Entity::ConnectApp(id) => id.to_string(),
+            Entity::Webhook(id) => id.to_string(),
             Entity::GlobalGrants | Entity::SigningKeys | Entity::Settings | Entity::Everything => String::new(),
         }
     }
@@ -112,6 +117,7 @@ impl Entity {
             ("app_grant", Some(id)) => Entity::AppGrant(AppGrantId(id)),
             ("token_family", Some(id)) => Entity::TokenFamily(TokenFamilyId(id)),
             ("connect_app", Some(id)) => Entity::ConnectApp(ConnectAppId(id)),
+            ("webhook", Some(id)) => Entity::Webhook(WebhookId(id)),
             ("signing_keys", _) => Entity::SigningKeys,
             ("settings", _) => Entity::Settings,
             _ => Entity::Everything,
@@ -213,6 +219,7 @@ pub struct Snapshot {
     names_fields: bool,
     oauth: OauthSnapshot,
     connect: ConnectSnapshot,
+    webhooks: WebhookSnapshot,
     /// Settings of the site.
     pub settings: Settings,
 }
@@ -259,6 +266,11 @@ impl Snapshot {
     /// Installed Connect apps.
     pub fn connect(&self) -> &ConnectSnapshot {
         &self.connect
+    }
+
+    /// What apps want to be told of.
+    pub fn webhooks(&self) -> &WebhookSnapshot {
+        &self.webhooks
     }
 
     /// The project with this key, now or formerly; exact spelling.
@@ -368,9 +380,15 @@ impl Snapshot {
                     self.sessions.insert(hash, facts);
                 }
             }
-            Loaded::Oauth(change) => self.oauth.apply(change),
+            Loaded::Oauth(change) => {
+                if let oauth::Change::Grant(id, None) = change {
+                    self.webhooks.forget_grant(id);
+                }
+                self.oauth.apply(change);
+            }
             Loaded::Connect((id, app)) => self.connect.apply(id, app),
             Loaded::InstallKey(key) => self.connect.set_install_key(key),
+            Loaded::Webhook((id, webhook)) => self.webhooks.apply(id, webhook),
             Loaded::Settings(settings) => self.settings = settings,
         }
     }
@@ -395,6 +413,7 @@ pub(crate) enum Loaded {
     Oauth(oauth::Change),
     Connect(connect::Change),
     InstallKey(Option<Arc<SigningKey>>),
+    Webhook(webhook::Change),
     Settings(Settings),
 }
 
@@ -429,6 +448,7 @@ pub(crate) async fn load<M: Mode>(
             Entity::ConnectApp(id) => {
                 out.extend(connect::apps(tx, keys, Some(id)).await?.into_iter().map(Loaded::Connect));
             }
+            Entity::Webhook(id) => out.extend(webhook::webhooks(tx, Some(id)).await?.into_iter().map(Loaded::Webhook)),
             Entity::Settings => out.push(settings(tx).await?),
             Entity::Everything => {}
         }
@@ -467,6 +487,7 @@ async fn load_everything<M: Mode>(tx: &mut Tx<M>, keys: &SealingKeys) -> Result<
     out.push(Loaded::Oauth(oauth::signing_keys(tx, keys).await?));
     out.push(Loaded::InstallKey(connect::install_key(tx, keys).await?));
     out.extend(connect::apps(tx, keys, None).await?.into_iter().map(Loaded::Connect));
+    out.extend(webhook::webhooks(tx, None).await?.into_iter().map(Loaded::Webhook));
     out.push(settings(tx).await?);
     Ok(out)
 }

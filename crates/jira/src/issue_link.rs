@@ -14,6 +14,7 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use crate::comment::{self, NewComment};
+use crate::event;
 use crate::issue::history::{self, ChangeItem};
 use crate::issue::touch;
 use crate::refs::{LinkType, Refs, link_types};
@@ -43,6 +44,7 @@ pub async fn add(mut cx: Ctx<op::LinkIssues>, input: Input) -> Outcome<op::LinkI
     };
     let link_type = named_type(cx.tx(), &body.link_type).await?;
     let author = view.caller().user();
+    let marks = (event::mark(&mut cx, source.id).await?, event::mark(&mut cx, destination.id).await?);
     let link = link(cx.tx(), author, now, &link_type, &source, &destination).await?;
     let mut commented = None;
     if let Some(comment) = comment {
@@ -53,6 +55,9 @@ pub async fn add(mut cx: Ctx<op::LinkIssues>, input: Input) -> Outcome<op::LinkI
         }
         commented = Some(comment::insert(cx.tx(), &view, &destination, now, comment).await?);
     }
+    event::updated(&mut cx, source.id, marks.0, "issue_updated").await?;
+    // The link itself is told of once.
+    event::updated(&mut cx, destination.id, marks.1.map(|mark| mark.after_link(link)), "issue_updated").await?;
     cx.audit(
         format!("issue_link:{link}"),
         None,
@@ -240,6 +245,11 @@ pub async fn remove(mut cx: Ctx<op::DeleteIssueLink>, _: Input) -> Outcome<op::D
         found.ok_or_else(|| Problem::bug("a link whose ends were not located"))
     };
     let (source, destination) = (end(link.source)?, end(link.destination)?);
+    let marks = [
+        (source.id, event::mark(&mut cx, source.id).await?),
+        (destination.id, event::mark(&mut cx, destination.id).await?),
+    ];
+    event::link(&mut cx, "issuelink_deleted", id).await?;
     cx.tx().execute("DELETE FROM jira_issue_link WHERE id = $1", &[id.into()]).await?;
     let types = link_types(cx.tx()).await?;
     if let Some(link_type) = types.iter().find(|kind| kind.id == link.link_type) {
@@ -248,6 +258,9 @@ pub async fn remove(mut cx: Ctx<op::DeleteIssueLink>, _: Input) -> Outcome<op::D
             history::record(cx.tx(), own.id, author, now, &[item]).await?;
             touch(cx.tx(), own.id, now).await?;
         }
+    }
+    for (issue, mark) in marks {
+        event::updated(&mut cx, issue, mark, "issue_updated").await?;
     }
     cx.audit(
         format!("issue_link:{id}"),

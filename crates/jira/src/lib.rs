@@ -9,6 +9,7 @@ mod category;
 mod comment;
 mod component;
 mod dashboard;
+mod event;
 mod field;
 mod filter;
 mod group;

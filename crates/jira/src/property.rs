@@ -5,9 +5,10 @@ use portcullis_authz::op;
 use portcullis_guard::{
     AnyMode, Body, Ctx, Handlers, Input, OpMode, Outcome, Reply, SqlBuilder, StoreError, Tx, Writes,
 };
-use portcullis_model::{Problem, UserId};
+use portcullis_model::{IssueId, Problem, UserId};
 use serde_json::{Value as Json, json};
 
+use crate::event;
 use crate::issue::facts::sees;
 use crate::project::require_live;
 use crate::refs;
@@ -119,6 +120,18 @@ where
     cx.audit(format!("{}:{}/property:{}", entity.kind, entity.id, input.param("propertyKey")), None, None);
 }
 
+/// Properties of issues are told of, the others are not.
+async fn tell<O: Operation>(cx: &mut Ctx<O>, event: &'static str, entity: &Entity, input: &Input) -> Result<(), Problem>
+where
+    O::Mode: OpMode,
+{
+    if entity.kind != "issue" {
+        return Ok(());
+    }
+    let value = if let Body::Json(value) = input.body() { Some(value) } else { None };
+    event::issue_property(cx, event, IssueId(entity.id), input.param("propertyKey"), value).await
+}
+
 fn on_issue<O: Operation>(cx: &Ctx<O>) -> Result<Entity, Problem>
 where
     O::Mode: OpMode,
@@ -209,6 +222,7 @@ macro_rules! properties {
             pub(super) async fn set(mut $cx: Ctx<op::$set>, $input: Input) -> Outcome<op::$set> {
                 let entity = $entity?;
                 let reply = super::set($cx.tx(), &entity, &$input).await?;
+                tell(&mut $cx, "issue_property_set", &entity, &$input).await?;
                 note(&mut $cx, &entity, &$input);
                 $cx.done(reply)
             }
@@ -216,6 +230,7 @@ macro_rules! properties {
             pub(super) async fn delete(mut $cx: Ctx<op::$delete>, $input: Input) -> Outcome<op::$delete> {
                 let entity = $entity?;
                 let reply = super::delete($cx.tx(), &entity, &$input).await?;
+                tell(&mut $cx, "issue_property_deleted", &entity, &$input).await?;
                 note(&mut $cx, &entity, &$input);
                 $cx.done(reply)
             }

@@ -9,6 +9,7 @@ use portcullis_model::{Problem, ProjectId, Timestamp};
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
 
+use crate::event;
 use crate::project;
 use crate::refs::{VERSION_COLUMNS, VersionRef, versions};
 use crate::text::{bounded, fold, int_of};
@@ -75,14 +76,7 @@ async fn load<M: AnyMode>(tx: &mut Tx<M>, id: i64) -> Result<VersionRef, Problem
 /// The database's.
 pub(crate) async fn list<M: AnyMode>(tx: &mut Tx<M>, project: ProjectId, input: &Input) -> Result<Json, StoreError> {
     let versions = of_project(tx, project).await?;
-    let with_project = |version: &VersionRef| {
-        let mut json = version.json(input);
-        if let Some(members) = json.as_object_mut() {
-            members.insert("projectId".into(), version.project.0.into());
-        }
-        json
-    };
-    Ok(versions.iter().map(with_project).collect())
+    Ok(versions.iter().map(|version| told(version, input)).collect())
 }
 
 /// Adds `issuesStatusForFixVersion` where `expand` asks for it: issues that the caller sees, by category.
@@ -268,6 +262,7 @@ async fn create(mut cx: Ctx<op::CreateVersion>, input: Input) -> Outcome<op::Cre
     ];
     version.id = cx.tx().query_one(sql, &params).await?.get("id")?;
     let json = Json::Object(version_json(&version, now, &input));
+    event::about_project(&mut cx, "jira:version_created", project, Some(("version", told(&version, &input)))).await?;
     cx.audit(format!("version:{}", version.id), None, Some(json.clone()));
     cx.done(Reply::created(json))
 }
@@ -277,6 +272,7 @@ async fn update(mut cx: Ctx<op::UpdateVersion>, input: Input) -> Outcome<op::Upd
     let mut version = load(cx.tx(), id).await?;
     live(cx.view(), version.project)?;
     let before = Json::Object(version_json(&version, now, &input));
+    let was = version.clone();
     let body: Body = input.parse()?;
     if let Some(name) = &body.name {
         version.name = checked_name(cx.tx(), version.project, name, id).await?;
@@ -307,8 +303,31 @@ async fn update(mut cx: Ctx<op::UpdateVersion>, input: Input) -> Outcome<op::Upd
         }
     }
     let json = Json::Object(version_json(&version, now, &input));
+    for event in events(&was, &version) {
+        event::about_project(&mut cx, event, version.project, Some(("version", told(&version, &input)))).await?;
+    }
     cx.audit(format!("version:{id}"), Some(before), Some(json.clone()));
     cx.done(Reply::json(json))
+}
+
+/// What happened to a version besides that it was changed.
+fn events(was: &VersionRef, is: &VersionRef) -> Vec<&'static str> {
+    let mut out = vec!["jira:version_updated"];
+    match (was.released, is.released) {
+        (false, true) => out.push("jira:version_released"),
+        (true, false) => out.push("jira:version_unreleased"),
+        (true, true) | (false, false) => {}
+    }
+    out
+}
+
+/// A version as a project and events tell of it.
+fn told(version: &VersionRef, input: &Input) -> Json {
+    let mut json = version.json(input);
+    if let Some(members) = json.as_object_mut() {
+        members.insert("projectId".into(), version.project.0.into());
+    }
+    json
 }
 
 /// Unresolved issues to be fixed in `$1` are to be fixed in `$2`.
@@ -367,6 +386,8 @@ async fn delete(mut cx: Ctx<op::DeleteVersion>, input: Input) -> Outcome<op::Del
     live(cx.view(), version.project)?;
     let fix = heir(cx.tx(), &version, input.query("moveFixIssuesTo")).await?;
     let affects = heir(cx.tx(), &version, input.query("moveAffectedIssuesTo")).await?;
+    event::about_project(&mut cx, "jira:version_deleted", version.project, Some(("version", told(&version, &input))))
+        .await?;
     remove(cx.tx(), &version, fix, affects).await?;
     cx.audit(format!("version:{id}"), Some(Json::Object(version_json(&version, now, &input))), None);
     cx.done(Reply::no_content())
@@ -387,6 +408,8 @@ async fn swap(mut cx: Ctx<op::DeleteAndReplaceVersion>, input: Input) -> Outcome
     let text = |value: &Option<Json>| value.as_ref().and_then(int_of).map(|id| id.to_string());
     let fix = heir(cx.tx(), &version, text(&body.move_fix_issues_to).as_deref()).await?;
     let affects = heir(cx.tx(), &version, text(&body.move_affected_issues_to).as_deref()).await?;
+    event::about_project(&mut cx, "jira:version_deleted", version.project, Some(("version", told(&version, &input))))
+        .await?;
     remove(cx.tx(), &version, fix, affects).await?;
     cx.audit(format!("version:{id}"), Some(Json::Object(version_json(&version, now, &input))), None);
     cx.done(Reply::no_content())
@@ -397,6 +420,8 @@ async fn merge(mut cx: Ctx<op::MergeVersions>, input: Input) -> Outcome<op::Merg
     let version = load(cx.tx(), id).await?;
     live(cx.view(), version.project)?;
     let into = sibling(cx.tx(), &version, input.param("moveIssuesTo")).await?;
+    event::about_project(&mut cx, "jira:version_deleted", version.project, Some(("version", told(&version, &input))))
+        .await?;
     remove(cx.tx(), &version, Some(into), Some(into)).await?;
     let before = Json::Object(version_json(&version, now, &input));
     cx.audit(format!("version:{id}"), Some(before), Some(json!({"mergedInto": into})));

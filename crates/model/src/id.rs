@@ -58,4 +58,6 @@ ids! {
     ConnectAppId;
     /// A secret of an OAuth 2.0 client.
     ClientSecretId;
+    /// What an app wants to be told of: a row of `app_webhook`.
+    WebhookId;
 }

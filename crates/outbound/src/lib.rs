@@ -1,9 +1,11 @@
 //! The only crate that opens outgoing connections. An address is looked up once, every answer is checked, and the connection
-//! goes to the address that was checked; redirects are not followed; time and size have limits.
+//! goes to the address that was checked; redirects are not followed; time and size have limits. A connection can be kept for a few
+//! seconds for the next request to the same place.
 //!
 //! Who names the address of a request is not trusted: administrators mistype, apps lie, DNS answers change.
 
 mod address;
+mod kept;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -96,6 +98,7 @@ pub enum OutboundError {
 pub struct Outbound {
     rules: AddressRules,
     tls: Arc<ClientConfig>,
+    kept: Arc<kept::Kept>,
 }
 
 impl std::fmt::Debug for Outbound {
@@ -122,7 +125,7 @@ impl Outbound {
             .map_err(|error| OutboundError::Tls(error.to_string()))?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Ok(Self { rules, tls: Arc::new(config) })
+        Ok(Self { rules, tls: Arc::new(config), kept: Arc::default() })
     }
 
     /// Sends a request and reads its answer.
@@ -131,42 +134,55 @@ impl Outbound {
     /// See [`OutboundError`]; any status is an answer.
     pub async fn send(&self, request: Request, limits: Limits) -> Result<Answer, OutboundError> {
         let end = Instant::now() + limits.total;
-        timeout_at(end, self.exchange(request, limits)).await.map_err(|_| OutboundError::TooSlow)?
+        let exchange = async {
+            let place = Place::of(&request.url)?;
+            let message = message(&request, &place)?;
+            let mut line = self.open(&request.url, &place, limits).await?;
+            line.ask(message, limits.answer_bytes).await
+        };
+        timeout_at(end, exchange).await.map_err(|_| OutboundError::TooSlow)?
     }
 
-    async fn exchange(&self, request: Request, limits: Limits) -> Result<Answer, OutboundError> {
-        let url = &request.url;
-        let secure = match url.scheme() {
-            "https" => true,
-            "http" => false,
-            _ => return Err(OutboundError::BadAddress),
+    /// The same over a connection that an earlier request left open, and leaves it open for the next. For requests that may be
+    /// sent twice: one that the other side hung up on before it answered is sent again, once.
+    ///
+    /// # Errors
+    /// As [`Outbound::send`].
+    pub async fn send_kept(&self, request: Request, limits: Limits) -> Result<Answer, OutboundError> {
+        let end = Instant::now() + limits.total;
+        let exchange = async {
+            let place = Place::of(&request.url)?;
+            if let Some(mut line) = self.kept.take(&place) {
+                match line.ask(message(&request, &place)?, limits.answer_bytes).await {
+                    Err(OutboundError::Broken(_)) => {}
+                    answer => {
+                        if answer.is_ok() {
+                            self.kept.put(place, line);
+                        }
+                        return answer;
+                    }
+                }
+            }
+            let mut line = self.open(&request.url, &place, limits).await?;
+            let answer = line.ask(message(&request, &place)?, limits.answer_bytes).await?;
+            self.kept.put(place, line);
+            Ok(answer)
         };
-        if !url.username().is_empty() || url.password().is_some() {
-            return Err(OutboundError::BadAddress);
-        }
+        timeout_at(end, exchange).await.map_err(|_| OutboundError::TooSlow)?
+    }
+
+    async fn open(&self, url: &Url, place: &Place, limits: Limits) -> Result<Line, OutboundError> {
         let end = Instant::now() + limits.connect;
-        let stream = timeout_at(end, self.connect(url)).await.map_err(|_| OutboundError::TooSlow)??;
-        let authority = match (url.host_str(), url.port()) {
-            (Some(host), Some(port)) => format!("{host}:{port}"),
-            (Some(host), None) => host.to_owned(),
-            (None, _) => return Err(OutboundError::BadAddress),
-        };
-        let target = match url.query() {
-            Some(query) => format!("{}?{query}", url.path()),
-            None => url.path().to_owned(),
-        };
-        let message = message(&request, &authority, &target)?;
-        if secure {
-            let name = server_name(url)?;
+        let open = async {
+            let stream = self.connect(url).await?;
+            if !place.secure {
+                return Line::over(TokioIo::new(stream)).await;
+            }
             let connector = TlsConnector::from(Arc::clone(&self.tls));
-            let stream = timeout_at(end, connector.connect(name, stream))
-                .await
-                .map_err(|_| OutboundError::TooSlow)?
-                .map_err(|error| OutboundError::Tls(error.to_string()))?;
-            talk(TokioIo::new(stream), message, limits.answer_bytes).await
-        } else {
-            talk(TokioIo::new(stream), message, limits.answer_bytes).await
-        }
+            let secured = connector.connect(server_name(url)?, stream).await;
+            Line::over(TokioIo::new(secured.map_err(|error| OutboundError::Tls(error.to_string()))?)).await
+        };
+        timeout_at(end, open).await.map_err(|_| OutboundError::TooSlow)?
     }
 
     /// Connects to an address that may be called. One forbidden address among several refuses all: whoever answers for the
@@ -205,7 +221,37 @@ fn server_name(url: &Url) -> Result<ServerName<'static>, OutboundError> {
     }
 }
 
-fn message(request: &Request, authority: &str, target: &str) -> Result<http::Request<Full<Bytes>>, OutboundError> {
+/// Where a connection leads: what has to be the same for one to be used again.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Place {
+    secure: bool,
+    authority: String,
+}
+
+impl Place {
+    fn of(url: &Url) -> Result<Self, OutboundError> {
+        let secure = match url.scheme() {
+            "https" => true,
+            "http" => false,
+            _ => return Err(OutboundError::BadAddress),
+        };
+        if !url.username().is_empty() || url.password().is_some() {
+            return Err(OutboundError::BadAddress);
+        }
+        let authority = match (url.host_str(), url.port()) {
+            (Some(host), Some(port)) => format!("{host}:{port}"),
+            (Some(host), None) => host.to_owned(),
+            (None, _) => return Err(OutboundError::BadAddress),
+        };
+        Ok(Self { secure, authority })
+    }
+}
+
+fn message(request: &Request, place: &Place) -> Result<http::Request<Full<Bytes>>, OutboundError> {
+    let target = match request.url.query() {
+        Some(query) => format!("{}?{query}", request.url.path()),
+        None => request.url.path().to_owned(),
+    };
     let mut message = http::Request::new(Full::new(Bytes::from(request.body.clone())));
     *message.method_mut() = request.method.clone();
     *message.uri_mut() = target.parse().map_err(|_| OutboundError::BadAddress)?;
@@ -215,22 +261,41 @@ fn message(request: &Request, authority: &str, target: &str) -> Result<http::Req
     for (name, text) in &request.headers {
         headers.insert(HeaderName::from_static(name), value(text)?);
     }
-    headers.insert(HOST, value(authority)?);
+    headers.insert(HOST, value(&place.authority)?);
     if !request.body.is_empty() || request.method == Method::POST {
         headers.insert(CONTENT_LENGTH, request.body.len().into());
     }
     Ok(message)
 }
 
-async fn talk<S>(stream: S, message: http::Request<Full<Bytes>>, bytes_max: usize) -> Result<Answer, OutboundError>
-where
-    S: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
-{
-    let broken = |error: hyper::Error| OutboundError::Broken(error.to_string());
-    let (mut sender, connection) = hyper::client::conn::http1::handshake(stream).await.map_err(broken)?;
-    let driver = tokio::spawn(connection);
-    let result = async {
-        let answer = sender.send_request(message).await.map_err(broken)?;
+/// An open connection. Dropping it closes it.
+pub(crate) struct Line {
+    sender: hyper::client::conn::http1::SendRequest<Full<Bytes>>,
+    driver: tokio::task::JoinHandle<hyper::Result<()>>,
+}
+
+impl Drop for Line {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+fn broken(error: hyper::Error) -> OutboundError {
+    OutboundError::Broken(error.to_string())
+}
+
+impl Line {
+    async fn over<S>(stream: S) -> Result<Self, OutboundError>
+    where
+        S: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+    {
+        let (sender, connection) = hyper::client::conn::http1::handshake(stream).await.map_err(broken)?;
+        Ok(Self { sender, driver: tokio::spawn(connection) })
+    }
+
+    async fn ask(&mut self, message: http::Request<Full<Bytes>>, bytes_max: usize) -> Result<Answer, OutboundError> {
+        self.sender.ready().await.map_err(broken)?;
+        let answer = self.sender.send_request(message).await.map_err(broken)?;
         let status = answer.status().as_u16();
         let body = Limited::new(answer.into_body(), bytes_max).collect().await.map_err(|error| {
             match error.downcast::<hyper::Error>() {
@@ -240,9 +305,10 @@ where
         })?;
         Ok(Answer { status, body: body.to_bytes().to_vec() })
     }
-    .await;
-    driver.abort();
-    result
+
+    pub(crate) fn is_closed(&self) -> bool {
+        self.sender.is_closed()
+    }
 }
 
 #[cfg(test)]
@@ -294,6 +360,34 @@ mod tests {
             let refused = outbound.send(get(url), Limits::default()).await;
             assert!(matches!(refused, Err(OutboundError::BadAddress)), "{url}: {refused:?}");
         }
+    }
+
+    #[tokio::test]
+    async fn a_connection_is_kept_and_one_that_was_hung_up_on_is_made_anew() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("http://{}/", listener.local_addr().unwrap());
+        let connections = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counted = std::sync::Arc::clone(&connections);
+        tokio::spawn(async move {
+            // Each connection answers twice and is closed when the third request comes.
+            while let Ok((mut stream, _)) = listener.accept().await {
+                counted.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                let mut buffer = [0; 4096];
+                for _ in 0..2 {
+                    let _ = stream.read(&mut buffer).await;
+                    let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nhi").await;
+                }
+                let _ = stream.read(&mut buffer).await;
+            }
+        });
+        let outbound = Outbound::new(AddressRules::default().and_loopback()).unwrap();
+        for _ in 0..4 {
+            assert_eq!(outbound.send_kept(get(&url), Limits::default()).await.unwrap().status, 200);
+        }
+        assert_eq!(connections.load(std::sync::atomic::Ordering::SeqCst), 2);
+        let forbidding = Outbound::new(AddressRules::default()).unwrap();
+        let refused = forbidding.send_kept(get(&url), Limits::default()).await;
+        assert!(matches!(refused, Err(OutboundError::Forbidden(_))), "{refused:?}");
     }
 
     #[tokio::test]

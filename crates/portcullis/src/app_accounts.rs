@@ -1,6 +1,7 @@
-//! Accounts of apps: the crates that own accounts, roles and schemes do what the crate of apps asks for.
+//! What the crate of apps asks of others: accounts of apps, of the crates that own accounts, roles and schemes; and which queries may
+//! restrict a webhook, of the crate that knows the query language.
 
-use portcullis_apps::connect::{AppAccounts, Boxed, Reach};
+use portcullis_apps::connect::{AppAccounts, Boxed, Reach, WebhookQueries};
 use portcullis_guard::{Entity, Policy, Tx, View};
 use portcullis_model::UserId;
 
@@ -29,5 +30,14 @@ impl AppAccounts for Accounts {
 
     fn set_active<'a>(&'a self, tx: &'a mut Tx<Policy>, user: UserId, active: bool) -> Boxed<'a, ()> {
         Box::pin(async move { Ok(portcullis_accounts::app_user::set_active(tx, user, active).await?) })
+    }
+}
+
+pub(crate) struct Queries;
+
+impl WebhookQueries for Queries {
+    fn check(&self, jql: &str) -> Result<(), String> {
+        let query = portcullis_jira::jql::parse(jql).map_err(|error| error.to_string())?;
+        portcullis_jira::jql::webhook_problem(&query).map_or(Ok(()), Err)
     }
 }

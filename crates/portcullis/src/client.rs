@@ -32,7 +32,7 @@ impl Where {
     pub(crate) async fn open(&self) -> anyhow::Result<Site> {
         let config = Config::read(&self.config)?;
         match site::open(&config, config.base_url.clone()).await {
-            Ok(gateway) => Ok(Site(gateway)),
+            Ok(site) => Ok(Site(site.gateway)),
             Err(error) if matches!(error.downcast_ref(), Some(StoreError::Locked { .. })) => {
                 Err(error.context(format!(
                     "while the server runs, use its management API at {}/api/portcullis/v1 instead",

@@ -169,25 +169,25 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         let store = files.open().await.context("cannot make the database")?;
         let people = seed::demo_people(&store, SystemClock.now()).await?;
         drop(store);
-        let gateway = site::open(&config, base_url.clone()).await?;
-        seed::demo_contents(&gateway, &people).await?;
-        drop(gateway);
+        let site = site::open(&config, base_url.clone()).await?;
+        seed::demo_contents(&site.gateway, &people).await?;
+        drop(site);
         keys::write_private(&files.people, &serde_json::to_string_pretty(&people)?)?;
         remove(&files.unfinished)?;
         people
     };
     portcullis_console::set_emulator(true);
-    let gateway = site::open(&config, base_url.clone()).await?;
-    let oauth_app = oauth_app(&gateway, &files, &people).await?;
+    let site = site::open(&config, base_url.clone()).await?;
+    let oauth_app = oauth_app(&site.gateway, &files, &people).await?;
     let card_file = args.card.unwrap_or_else(|| args.data.join("card.json"));
     // An earlier card may name another address; whoever waits for the card waits for this server.
     remove(&card_file)?;
-    let mut card = card(&gateway, &base_url, &people, &oauth_app).await?;
+    let mut card = card(&site.gateway, &base_url, &people, &oauth_app).await?;
     if let (Some(files), Some(members)) = (&vendor, card.as_object_mut()) {
         members.insert("ca_file".into(), fs::canonicalize(&files.authority)?.to_string_lossy().into());
         members.insert("address".into(), local.to_string().into());
     }
-    let running = tokio::spawn(site::run(gateway, listener));
+    let running = tokio::spawn(site::run(site, listener));
     if vendor.is_none() {
         answers(local).await?;
     }

@@ -25,6 +25,7 @@ pub(crate) fn start(guard: Guard) -> JoinHandle<()> {
                 if let Err(error) = portcullis_apps::oauth::sweep::sweep(&guard).await {
                     tracing::error!(%error, "what is over of OAuth 2.0 could not be removed");
                 }
+                portcullis_apps::webhook::deliver::sweep(&guard).await;
                 if let Err(error) = portcullis_apps::signing_key::ensure(&guard).await {
                     tracing::error!(?error, "no new signing key could be made");
                 }

@@ -27,7 +27,7 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
         );
     }
     let listener = site::listen(config.listen, "with `listen` in the configuration").await?;
-    let gateway = site::open(&config, config.base_url.clone()).await?;
+    let site = site::open(&config, config.base_url.clone()).await?;
     tracing::info!(address = %listener.local_addr()?, base_url = %config.base_url, "serving");
-    site::run(gateway, listener).await
+    site::run(site, listener).await
 }

@@ -14,14 +14,14 @@ use portcullis_outbound::Outbound;
 use portcullis_store::{Store, StoreConfig};
 use tokio::net::TcpListener;
 
-use crate::app_accounts::Accounts;
+use crate::app_accounts::{Accounts, Queries};
 use crate::config::{Config, Log};
 use crate::{jobs, keys};
 
 /// Every handler of the product. `outbound` calls Connect apps.
 pub fn handlers(outbound: Outbound) -> Handlers {
     let mut handlers = Handlers::default();
-    let services = Services { outbound, accounts: Arc::new(Accounts) };
+    let services = Services { outbound, accounts: Arc::new(Accounts), queries: Arc::new(Queries) };
     portcullis_accounts::handlers(&mut handlers);
     portcullis_apps::handlers(&mut handlers, &services);
     portcullis_jira::handlers(&mut handlers);
@@ -29,8 +29,14 @@ pub fn handlers(outbound: Outbound) -> Handlers {
     handlers
 }
 
+/// A site that can be served, and the way from it to apps.
+pub(crate) struct Site {
+    pub(crate) gateway: Gateway,
+    outbound: Outbound,
+}
+
 /// Opens the site that a configuration describes.
-pub(crate) async fn open(config: &Config, base_url: String) -> anyhow::Result<Gateway> {
+pub(crate) async fn open(config: &Config, base_url: String) -> anyhow::Result<Site> {
     let keys = keys::read(&config.key_file)?;
     must_exist(&config.store)?;
     let store = Store::open(&config.store).await.context("cannot open the database")?;
@@ -67,7 +73,8 @@ pub(crate) async fn open(config: &Config, base_url: String) -> anyhow::Result<Ga
     edge.tls = tls;
     edge.emulator = emulator;
     let outbound = Outbound::new(config.outbound.clone()).context("cannot set up outgoing connections")?;
-    Ok(Gateway::new(guard, handlers(outbound), edge))
+    let gateway = Gateway::new(guard, handlers(outbound.clone()), edge);
+    Ok(Site { gateway, outbound })
 }
 
 /// Refuses a file that is not there: opening it would make an empty database.
@@ -87,11 +94,14 @@ pub(crate) async fn listen(address: SocketAddr, choose: &str) -> anyhow::Result<
 }
 
 /// Serves until the process is asked to stop, finishes what is in flight, and writes what is still buffered.
-pub(crate) async fn run(gateway: Gateway, listener: TcpListener) -> anyhow::Result<()> {
+pub(crate) async fn run(site: Site, listener: TcpListener) -> anyhow::Result<()> {
+    let Site { gateway, outbound } = site;
     let guard = gateway.guard().clone();
     let background = jobs::start(guard.clone());
+    let courier = tokio::spawn(portcullis_apps::webhook::deliver::run(guard.clone(), outbound));
     portcullis_gateway::serve(Arc::new(gateway), listener, asked_to_stop()).await?;
     background.abort();
+    courier.abort();
     jobs::flush(&guard).await;
     Ok(())
 }

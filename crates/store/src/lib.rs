@@ -3,6 +3,7 @@
 //! - [`Store`] opens a database (lock, migrations) and begins transactions in one of three modes: [`Read`], [`Write`], [`Policy`].
 //! - A [`Tx`] runs SQL that is `&'static str` or was made by [`SqlBuilder`]; nothing else can become SQL, so no input can.
 //! - A write commits together with its [`AuditEntry`]; a policy change also raises the policy head and leaves a [`PolicyLogEntry`].
+//! - A write can leave a [`Message`] in the outbox, which a job sends once it is committed.
 //!
 //! What an SQL text may use so that it means the same on both engines:
 //! - `$1`, `$2`, .. bound by number, each value used at least once. Where PostgreSQL cannot infer a type: `CAST($1 AS BIGINT)`.
@@ -15,6 +16,7 @@
 mod audit;
 mod error;
 mod migrations;
+mod outbox;
 mod postgres;
 mod problem;
 mod sql;
@@ -25,6 +27,7 @@ mod value;
 
 pub use audit::{AuditEntry, PolicyLogEntry};
 pub use error::{EngineError, StoreError};
+pub use outbox::{Claimed, Message, Sent};
 pub use sql::{Sql, SqlBuilder};
 pub use sqlite::{Overwrite, backup_file, restore};
 pub use store::{Store, StoreConfig};

@@ -158,6 +158,18 @@ impl Tx<Write> {
     }
 }
 
+impl Tx<Write> {
+    /// Commits what only says how far a message of the outbox got: the change that it tells of has its audit entry.
+    pub(crate) async fn commit_bookkeeping(self) -> Result<(), StoreError> {
+        self.check_usable()?;
+        match self.handle {
+            Handle::Reader(reader) => reader.finish(),
+            Handle::Writer(turn) => turn.commit_in_group().await,
+            Handle::Postgres(lease) => lease.commit().await,
+        }
+    }
+}
+
 impl Tx<Policy> {
     /// Raises the policy head by one, logs the changes at that revision, appends the audit entry and commits. Returns the new
     /// revision.

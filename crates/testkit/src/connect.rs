@@ -22,6 +22,17 @@ pub struct Received {
     pub token: String,
     /// The body.
     pub body: Json,
+    /// The body, as it came.
+    pub bytes: Vec<u8>,
+    /// The head, as it came.
+    pub head: String,
+}
+
+impl Received {
+    /// A header's value; empty when there is none.
+    pub fn header(&self, name: &str) -> String {
+        header(&self.head, name)
+    }
 }
 
 #[derive(Default)]
@@ -109,6 +120,21 @@ impl ConnectApp {
         panic!("nothing came to {path}: {:?}", self.received());
     }
 
+    /// What came to a path, once there are so many.
+    ///
+    /// # Panics
+    /// When there are fewer within some seconds.
+    pub async fn all(&self, path: &str, number: usize) -> Vec<Received> {
+        let of_path = || self.received().into_iter().filter(|it| it.path == path).collect::<Vec<_>>();
+        for _ in 0..200 {
+            if of_path().len() >= number {
+                return of_path();
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(25)).await;
+        }
+        panic!("{} came to {path} and not {number}: {:?}", of_path().len(), self.received());
+    }
+
     /// Where its descriptor is.
     pub fn descriptor_url(&self) -> String {
         format!("{}/atlassian-connect.json", self.base_url)
@@ -146,11 +172,13 @@ fn answer(state: &Mutex<State>, head: &str, body: &[u8]) -> (u16, String) {
     if path == "/atlassian-connect.json" {
         return (state.statuses.get(&path).copied().unwrap_or(200), state.descriptor.to_string());
     }
-    let token = header(head, "authorization").strip_prefix("JWT ").unwrap_or_default().to_owned();
+    let token = header(head, "authorization").split_once(' ').map(|(_, token)| token.to_owned()).unwrap_or_default();
     state.received.push(Received {
         path: path.clone(),
         token,
         body: serde_json::from_slice(body).unwrap_or(Json::Null),
+        bytes: body.to_vec(),
+        head: head.to_owned(),
     });
     (state.statuses.get(&path).copied().unwrap_or(204), "{}".to_owned())
 }

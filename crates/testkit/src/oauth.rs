@@ -175,6 +175,7 @@ impl World {
     /// Exchanges a code.
     pub async fn exchange(&self, app: &App, code: &str, more: &[(&str, &str)]) -> Answer {
         let mut fields = vec![("grant_type", "authorization_code"), ("code", code), ("redirect_uri", CALLBACK)];
+        fields.retain(|(name, _)| !more.iter().any(|(other, _)| other == name));
         fields.extend_from_slice(more);
         self.token(app, &fields).await
     }
@@ -193,6 +194,12 @@ impl World {
         let answer = self.exchange(app, &code, &[]).await;
         assert_eq!(answer.status, 200, "{}", answer.text);
         Tokens::of(&answer)
+    }
+
+    /// What an app gets for a person at a callback of its own.
+    pub async fn tokens_at(&self, who: &str, app: &App, scopes: &str, callback: &str) -> Tokens {
+        let code = self.code(who, app, scopes, &[("redirect_uri", callback)]).await;
+        Tokens::of(&self.exchange(app, &code, &[("redirect_uri", callback)]).await)
     }
 
     /// Requests with an access token.

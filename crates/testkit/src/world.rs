@@ -77,6 +77,15 @@ impl World {
         Self { gateway, clock, people, folder, store }
     }
 
+    /// Sends webhooks from here on, as a server that is started does.
+    ///
+    /// # Panics
+    /// When outgoing connections cannot be set up.
+    pub fn sends_webhooks(&self) {
+        let outbound = Outbound::new(AddressRules::default().and_loopback()).expect("outgoing connections");
+        tokio::spawn(portcullis_apps::webhook::deliver::run(self.gateway.guard().clone(), outbound));
+    }
+
     /// A second server over the same database, as another node or after a restart. SQLite allows one at a time.
     ///
     /// # Panics

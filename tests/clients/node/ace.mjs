@@ -1,5 +1,5 @@
 // npm `atlassian-connect-express`: installs itself through the plugin manager's API, checks who called, calls back with its JWT,
-// acts for a person, and is uninstalled. Its own settings: where keys are looked up, and that this host may install it.
+// is told of events, acts for a person, and is uninstalled. Its own settings: where keys are looked up, and that this host may install it.
 import { mkdtempSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
@@ -25,7 +25,10 @@ writeFileSync(join(folder, 'atlassian-connect.json'), JSON.stringify({
   baseUrl: '{{localBaseUrl}}', authentication: { type: 'jwt' }, scopes: SCOPES, apiVersion: 1,
   apiMigrations: { gdpr: true, 'signed-install': true, 'context-qsh': true },
   lifecycle: { installed: '/installed', enabled: '/enabled', disabled: '/disabled', uninstalled: '/uninstalled' },
-  modules: { generalPages: [{ key: 'page', name: { value: 'Page' }, url: '/page' }] },
+  modules: {
+    generalPages: [{ key: 'page', name: { value: 'Page' }, url: '/page' }],
+    webhooks: [{ event: 'jira:issue_created', url: '/told', filter: 'project = DEMO' }, { event: 'comment_created', url: '/told-of-comments' }],
+  },
 }));
 const site = new URL(BASE);
 const credential = `${encodeURIComponent(ada.email)}:${encodeURIComponent(ada.api_token)}`;
@@ -124,6 +127,27 @@ await check('it calls back as itself, within its scopes', async () => {
   equal((await call(tenant.clientKey, `/rest/api/3/issue/${issue}?expand=names&fields=summary&fields=status`)).body.fields.summary, 'By an app');
   equal((await call(tenant.clientKey, `/rest/api/3/issue/${issue}`, { method: 'del' })).status, 403, 'DELETE is no scope of it');
   equal((await call(tenant.clientKey, '/rest/api/3/project/DEMO', { method: 'put', body: { name: 'Mine' } })).status, 403);
+});
+
+await check('it is told of what happens, signed so that it believes it', async () => {
+  const told = [];
+  for (const event of ['jira:issue_created', 'comment_created']) addon.on(event, (name, body, request) => told.push({ name, body, request }));
+  const made = await manage(cleo, 'POST', '/rest/api/3/issue', { fields: { project: { key: 'DEMO' }, issuetype: { name: 'Task' }, summary: 'Told of' } });
+  equal(made.status, 201);
+  check.removeIssueLater(made.body.key);
+  await until(() => told.length === 1);
+  equal([told[0].name, told[0].body.issue.key, told[0].body.user.accountId], ['jira:issue_created', made.body.key, cleo.account_id]);
+  equal((await manage(cleo, 'POST', `/rest/api/2/issue/${made.body.key}/comment`, { body: 'A word' })).status, 201);
+  await until(() => told.length === 2);
+  equal([told[1].name, told[1].body.comment.body], ['comment_created', 'A word']);
+  // The same request with another secret is refused by the framework.
+  const jwt = require('atlassian-jwt');
+  const now = Math.floor(Date.now() / 1000);
+  const forged = { iss: tenant.clientKey, iat: now, exp: now + 180, qsh: jwt.createQueryStringHash({ method: 'POST', pathname: '/told', query: {} }) };
+  const answer = await fetch(`${own}/told`, { method: 'POST', headers: { authorization: `JWT ${jwt.encodeSymmetric(forged, 'another secret of enough characters')}` } });
+  equal([answer.status, told.length], [401, 2]);
+  const log = await manage(ada, 'GET', `${APP}/deliveries`);
+  equal(log.body.values.map(delivery => [delivery.event, delivery.status]), [['comment_created', 'delivered'], ['jira:issue_created', 'delivered']]);
 });
 
 await check('an administrator keeps its account out of a project', async () => {

@@ -388,8 +388,15 @@ impl Answer<'_> {
             }
             None => AccessKind::ApiToken,
         };
-        let subject =
-            Subject { access, user: Some(self.subject), scopes, connect: None, app_only: false, blocked: &[] };
+        let subject = Subject {
+            access,
+            user: Some(self.subject),
+            scopes,
+            connect: None,
+            app_only: false,
+            in_page: false,
+            blocked: &[],
+        };
         let holding = self.holding(row);
         if matches!(row.locate, Locate::ProjectUpdate(_)) {
             assumed.push("The request changes neither the project's key nor a scheme.");

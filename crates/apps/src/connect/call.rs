@@ -1,6 +1,7 @@
 //! What a site sends to a Connect app, and the tokens it signs it with.
 
 use portcullis_crypto::jws::{JwsAlgorithm, SigningKey};
+use portcullis_guard::connect::ConnectFacts;
 use portcullis_guard::{View, qsh};
 use portcullis_model::Problem;
 use portcullis_outbound::{Limits, Method, Outbound, OutboundError, Request};
@@ -23,6 +24,16 @@ pub struct Callee {
     pub client_key: String,
     /// Its id at the impersonation grant.
     pub oauth_client_id: String,
+}
+
+/// An installed app as it is called.
+pub fn callee(app: &ConnectFacts) -> Callee {
+    Callee {
+        key: app.key.clone(),
+        base_url: app.base_url.clone(),
+        client_key: app.client_key.clone(),
+        oauth_client_id: app.oauth_client_id.clone(),
+    }
 }
 
 /// A token for one request to an app, HS256 with its secret or RS256 with the site's installation key.

@@ -57,8 +57,8 @@ pub struct Descriptor {
     pub uninstalled: Option<String>,
     /// Modules, by kind.
     pub modules: Vec<(String, usize)>,
-    /// Events it wants to be told of.
-    pub events: Vec<String>,
+    /// What it wants to be told of.
+    pub webhooks: Vec<Described>,
     /// The whole text.
     pub text: String,
 }
@@ -68,6 +68,21 @@ impl Descriptor {
     pub fn hash(&self) -> String {
         hex(&sha256(self.text.as_bytes()))
     }
+}
+
+/// A webhook that a descriptor names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Described {
+    /// The event's name.
+    pub event: String,
+    /// Path below [`Descriptor::base_url`], with variables in braces.
+    pub path: String,
+    /// JQL; empty: all issues that the app's account sees.
+    pub filter: String,
+    /// Sent without a body.
+    pub exclude_body: bool,
+    /// Of issue properties, these alone; empty: all.
+    pub property_keys: Vec<String>,
 }
 
 /// Reads a descriptor.
@@ -124,7 +139,7 @@ pub fn parse(bytes: &[u8]) -> Result<Descriptor, String> {
             .flatten()
             .map(|(kind, of)| (kind.chars().take(80).collect(), of.as_array().map_or(1, Vec::len)))
             .collect(),
-        events: events(modules, &base_url)?,
+        webhooks: webhooks(modules, &base_url)?,
         description: text_of(members, "description", 1_400)?.unwrap_or_default(),
         text: text.to_owned(),
         key,
@@ -132,7 +147,7 @@ pub fn parse(bytes: &[u8]) -> Result<Descriptor, String> {
         vendor,
         base_url,
     };
-    if !descriptor.events.is_empty() && grant_of(&descriptor.scopes.join(" ")).top == ConnectScope::None {
+    if !descriptor.webhooks.is_empty() && grant_of(&descriptor.scopes.join(" ")).top == ConnectScope::None {
         return Err("The app asks for webhooks, which need the scope READ.".to_owned());
     }
     Ok(descriptor)
@@ -203,16 +218,29 @@ fn scopes(members: &Map<String, Json>) -> Result<Vec<&'static str>, String> {
     Ok(SCOPES.iter().map(|(known, ..)| *known).filter(|known| names.iter().any(|name| name == known)).collect())
 }
 
-fn events(modules: Option<&Map<String, Json>>, base: &str) -> Result<Vec<String>, String> {
+/// Webhooks of one descriptor.
+const WEBHOOKS_MAX: usize = 100;
+
+fn webhooks(modules: Option<&Map<String, Json>>, base: &str) -> Result<Vec<Described>, String> {
     let mut out = Vec::new();
     for webhook in modules.and_then(|modules| modules.get("webhooks")).and_then(Json::as_array).into_iter().flatten() {
         let text = |name: &str| webhook.get(name).and_then(Json::as_str);
         let (Some(event), Some(url)) = (text("event"), text("url")) else {
             return Err("A webhook has no event or no url.".to_owned());
         };
-        // Templates in braces are filled in when it is sent.
-        below(base, &url.replace(['{', '}'], "_"))?;
-        out.push(event.chars().take(80).collect());
+        // Variables in braces are filled in when it is sent.
+        let path = below(base, &url.replace('{', "__open__").replace('}', "__close__"))?;
+        let keys = webhook.get("propertyKeys").and_then(Json::as_array);
+        out.push(Described {
+            event: event.chars().take(80).collect(),
+            path: path.replace("__open__", "{").replace("__close__", "}"),
+            filter: text("filter").unwrap_or_default().chars().take(2_000).collect(),
+            exclude_body: webhook.get("excludeBody").and_then(Json::as_bool).unwrap_or(false),
+            property_keys: keys.into_iter().flatten().filter_map(Json::as_str).map(str::to_owned).collect(),
+        });
+    }
+    if out.len() > WEBHOOKS_MAX {
+        return Err(format!("The app asks for more than {WEBHOOKS_MAX} webhooks."));
     }
     Ok(out)
 }
@@ -247,7 +275,7 @@ mod tests {
         assert_eq!(app.base_url, "https://app.example/base");
         assert_eq!((app.installed.as_str(), app.enabled), ("/installed", None));
         assert_eq!(app.scopes, ["READ", "ACT_AS_USER"]);
-        assert_eq!(app.events, ["jira:issue_created"]);
+        assert_eq!(app.webhooks.iter().map(|it| it.event.as_str()).collect::<Vec<_>>(), ["jira:issue_created"]);
         assert_eq!(with(json!({"name": Json::Null})).unwrap().name, "com.example.app");
         assert_eq!(with(json!({"baseUrl": "http://localhost:3000"})).unwrap().base_url, "http://localhost:3000");
     }

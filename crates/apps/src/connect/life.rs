@@ -17,7 +17,7 @@ use serde_json::{Value as Json, json};
 use super::call::{self, Callee};
 use super::descriptor::{self, Descriptor};
 use super::{Reach, Services, install_key};
-use crate::wire;
+use crate::{webhook, wire};
 
 /// The secret before the one in force is accepted for this long: requests that are under way do not fail.
 const OVERLAP_MS: i64 = 5 * 60_000;
@@ -178,6 +178,7 @@ pub(super) async fn store(
                RETURNING id";
     let id = ConnectAppId(tx.query_one(sql, &params).await?.get("id")?);
     changed.push(Entity::ConnectApp(id));
+    changed.extend(webhook::describe(tx, id, descriptor, now).await?);
     Ok((id, changed))
 }
 
@@ -214,22 +215,13 @@ async fn tell(outbound: &portcullis_outbound::Outbound, app: &Callee, path: &str
     }
 }
 
-fn callee(app: &ConnectFacts) -> Callee {
-    Callee {
-        key: app.key.clone(),
-        base_url: app.base_url.clone(),
-        client_key: app.client_key.clone(),
-        oauth_client_id: app.oauth_client_id.clone(),
-    }
-}
-
 /// Says good-bye: `disabled` first, and once that was answered `uninstalled`. The app's token works until both were answered.
 ///
 /// # Errors
 /// 404 when there is none; what the app answers is no error.
 pub async fn part(services: &Services, view: &View, key: &str, for_good: bool) -> Result<(), Problem> {
     let app = installed(view, key).ok_or_else(absent)?;
-    let to = callee(&app);
+    let to = call::callee(&app);
     if let (Some(path), true) = (&app.paths.disabled, app.enabled) {
         let token = call::token(view, &to, &app.secret, "POST", path)?;
         tell(&services.outbound, &to, path, &token, &call::event(view, &to, "disabled", None)).await;
@@ -255,7 +247,9 @@ pub(super) async fn remove(
     tx.execute(sql, &[id.0.into(), now.0.into(), after(now).into()]).await?;
     tx.execute("DELETE FROM app_connect_property WHERE app = $1", &[id.0.into()]).await?;
     services.accounts.set_active(tx, user, false).await?;
-    Ok(vec![Entity::ConnectApp(id), Entity::User(user)])
+    let mut changed = vec![Entity::ConnectApp(id), Entity::User(user)];
+    changed.extend(webhook::forget_connect(tx, id).await?);
+    Ok(changed)
 }
 
 fn absent() -> Problem {
@@ -303,7 +297,7 @@ pub fn preview(view: &View, descriptor: &Descriptor) -> Json {
         "installed": before.is_some(),
         "newScopes": new,
         "reach": words,
-        "webhooks": descriptor.events,
+        "webhooks": descriptor.webhooks.iter().map(|webhook| &webhook.event).collect::<Vec<_>>(),
         "modules": descriptor.modules.iter().map(|(kind, n)| json!({"kind": kind, "count": n})).collect::<Vec<_>>(),
     })
 }
@@ -383,7 +377,7 @@ where
         if let (true, Some(app)) = (enabled, installed(&view, &key))
             && let Some(path) = app.paths.enabled.clone()
         {
-            tell_later(&services, &view, callee(&app), path, "enabled", &app.secret);
+            tell_later(&services, &view, call::callee(&app), path, "enabled", &app.secret);
         }
         Ok(reply)
     })

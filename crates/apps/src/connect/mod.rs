@@ -6,6 +6,7 @@
 //! | installed, enabled, disabled, uninstalled | [`life`], and what is sent to the app: [`call`] |
 //! | the plugin manager's API, by which scripts and frameworks install | `upm` |
 //! | keys that sign the installation | [`install_key`] |
+//! | pages in frames | [`module`] |
 //! | acting for a user | `act_as` |
 //! | what an app asks about itself, and keeps here | `addon` |
 
@@ -15,6 +16,7 @@ pub mod call;
 pub mod descriptor;
 pub mod install_key;
 pub mod life;
+pub mod module;
 mod upm;
 
 use std::future::Future;
@@ -49,6 +51,15 @@ pub trait AppAccounts: Send + Sync + 'static {
     fn set_active<'a>(&'a self, tx: &'a mut Tx<Policy>, user: UserId, active: bool) -> Boxed<'a, ()>;
 }
 
+/// Which queries a webhook may be restricted by; known by the crate that owns the query language.
+pub trait WebhookQueries: Send + Sync + 'static {
+    /// Says in one sentence what is wrong with a query.
+    ///
+    /// # Errors
+    /// That sentence.
+    fn check(&self, jql: &str) -> Result<(), String>;
+}
+
 /// What the life of Connect apps needs of others.
 #[derive(Clone)]
 pub struct Services {
@@ -56,6 +67,8 @@ pub struct Services {
     pub outbound: Outbound,
     /// Makes their accounts.
     pub accounts: Arc<dyn AppAccounts>,
+    /// Knows which queries may stand in a webhook.
+    pub queries: Arc<dyn WebhookQueries>,
 }
 
 pub(crate) fn handlers(handlers: &mut Handlers, services: &Services) {

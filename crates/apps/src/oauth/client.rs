@@ -469,6 +469,7 @@ pub async fn delete(tx: &mut Tx<Policy>, id: AppId) -> Result<Vec<AppGrantId>, S
         "DELETE FROM app_oauth_pushed WHERE client = $1",
         "DELETE FROM app_oauth_device WHERE client = $1",
         "DELETE FROM app_oauth_assertion WHERE client = $1",
+        "DELETE FROM app_webhook WHERE client = $1",
         "DELETE FROM app_oauth_secret WHERE client = $1",
         "DELETE FROM app_oauth_client WHERE id = $1",
     ] {

@@ -137,6 +137,7 @@ pub async fn revoke<M: Writes>(
     for sql in [
         "DELETE FROM app_oauth_family WHERE grant_id = $1",
         "DELETE FROM app_oauth_code WHERE grant_id = $1",
+        "DELETE FROM app_webhook WHERE grant_id = $1",
         "DELETE FROM app_oauth_grant WHERE id = $1",
     ] {
         tx.execute(sql, &[id.0.into()]).await?;

@@ -79,6 +79,21 @@ pub(super) fn verify(
     })
 }
 
+/// A request that a page of an app makes in a person's session: it may do what the app's scopes and the person's permissions allow
+/// together. Whoever writes the header gives rights away and gets none.
+pub(super) fn in_page(snapshot: &Snapshot, caller: Caller, key: &str) -> Option<Caller> {
+    let app = snapshot.connect().app_named(key).filter(|app| app.enabled)?;
+    let CredentialRef::Session(session) = caller.credential else { return None };
+    Some(Caller {
+        access: AccessKind::Connect,
+        credential: CredentialRef::Framed { session, app: app.id },
+        connect: Some(app.grant),
+        actor: Some(format!("app:{}", app.key)),
+        session: None,
+        ..caller
+    })
+}
+
 /// Verified with the secret in force or, for a while, with the one before it.
 fn verified(app: &ConnectFacts, jws: UnverifiedJws<'_>, text: &str, now: Timestamp) -> Option<VerifiedJws> {
     if let Ok(verified) = jws.verify(&app.verifying) {

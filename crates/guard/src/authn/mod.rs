@@ -54,6 +54,10 @@ pub struct RequestHead<'a> {
     pub address: Option<IpAddr>,
     /// The `User-Agent` header, to name a session by.
     pub user_agent: &'a str,
+    /// The `AP-Client-Key` header: the app in whose page the request is made.
+    pub ap_client_key: Option<&'a str>,
+    /// The `X-Atlassian-Webhook-Trace` header, at most 1,024 characters of printable ASCII.
+    pub webhook_trace: Option<&'a str>,
     /// The id given to this request.
     pub request_id: &'a str,
 }
@@ -141,6 +145,10 @@ pub(crate) fn still_good(snapshot: &Snapshot, caller: &Caller, now: Timestamp) -
         CredentialRef::ActAs(_) => {
             caller.act_as.as_ref().is_some_and(|token| connect::in_force(snapshot, token, now).is_some())
         }
+        CredentialRef::Framed { session, app } => {
+            snapshot.session_by_id(session).is_some_and(|facts| now.0 < facts.expires_at_ms)
+                && snapshot.connect().app(app).is_some_and(|app| app.enabled)
+        }
         CredentialRef::Session(id) => snapshot.session_by_id(id).is_some_and(|facts| now.0 < facts.expires_at_ms),
     }
 }
@@ -187,7 +195,11 @@ pub(crate) fn authenticate(
         // A cookie that comes along with an app's token is ignored: it is the browser's, and the app is not its user.
         (Scheme::Verified(caller), Scheme::Verified(_)) if caller.connect.is_some() => Ok(*caller),
         (Scheme::Verified(_), Scheme::Verified(_)) => Err(refused(RefusalKind::WrongCredential, Reason::AccessKind)),
-        (Scheme::NotPresent, Scheme::Verified(caller)) => Ok(*caller),
+        (Scheme::NotPresent, Scheme::Verified(caller)) => match head.ap_client_key {
+            None => Ok(*caller),
+            Some(key) => connect::in_page(snapshot, *caller, key)
+                .ok_or_else(|| refused(RefusalKind::Unauthenticated, Reason::NotAuthenticated)),
+        },
         (Scheme::NotPresent | Scheme::Failed(Failure::Unreadable), Scheme::Failed(Failure::CrossSite)) => {
             Err(refused(RefusalKind::CrossSite, Reason::NotAuthenticated))
         }
@@ -241,6 +253,7 @@ pub(crate) fn nobody(head: &RequestHead<'_>) -> Caller {
         app_only: false,
         act_as: None,
         why_not: None,
+        webhook_trace: head.webhook_trace.map(str::to_owned),
         client_proof: ClientProof::default(),
     }
 }

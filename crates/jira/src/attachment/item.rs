@@ -74,6 +74,20 @@ pub(super) async fn one<M: AnyMode>(tx: &mut Tx<M>, id: i64) -> Result<Option<At
     tx.query_opt(sql, &[]).await?.map(|row| Attachment::of(&row)).transpose()
 }
 
+/// An attachment and whom it is restricted to; for telling others of it.
+///
+/// # Errors
+/// The database's.
+pub(crate) async fn one_json<M: AnyMode>(
+    tx: &mut Tx<M>,
+    input: &Input,
+    id: i64,
+) -> Result<Option<(Restriction, Json)>, StoreError> {
+    let Some(file) = one(tx, id).await? else { return Ok(None) };
+    let people = authors(tx, std::slice::from_ref(&file)).await?;
+    Ok(Some((file.restriction, Json::Object(file.json(&people, input)))))
+}
+
 /// The people who made some attachments.
 pub(super) async fn authors<M: AnyMode>(
     tx: &mut Tx<M>,

@@ -7,6 +7,7 @@ mod item;
 mod read;
 mod write;
 
+pub(crate) use item::one_json;
 pub(crate) use read::of_issues;
 
 use portcullis_guard::Handlers;

@@ -9,6 +9,7 @@ use serde_json::{Value as Json, json};
 use super::item::{Attachment, authors, clean_name, clean_type, one};
 use super::read::absent;
 use super::{FILE_BYTES_MAX, FILES_MAX, PER_ISSUE_MAX};
+use crate::event;
 use crate::issue::history::{self, ChangeItem};
 use crate::issue::touch;
 
@@ -44,6 +45,7 @@ pub async fn add(mut cx: Ctx<op::AddAttachment>, input: Input) -> Outcome<op::Ad
         let words = format!("An issue can have at most {PER_ISSUE_MAX} attachments.");
         return Err(Problem::new(ProblemKind::TooLarge, words));
     }
+    let mark = event::mark(&mut cx, issue.id).await?;
     let mut added = Vec::with_capacity(files.len());
     for file in files {
         let file_name = file.file_name.as_deref().and_then(clean_name);
@@ -78,6 +80,10 @@ pub async fn add(mut cx: Ctx<op::AddAttachment>, input: Input) -> Outcome<op::Ad
         added.iter().map(|file| item().to(Some(file.id.to_string()), Some(file.file_name.clone()))).collect();
     history::record(cx.tx(), issue.id, author, now, &items).await?;
     touch(cx.tx(), issue.id, now).await?;
+    event::updated(&mut cx, issue.id, mark, "issue_updated").await?;
+    for file in &added {
+        event::attachment(&mut cx, "attachment_created", issue.id, file.id).await?;
+    }
     cx.audit(
         format!("issue:{}", issue.id),
         None,
@@ -112,6 +118,8 @@ pub async fn remove(mut cx: Ctx<op::RemoveAttachment>, input: Input) -> Outcome<
     if !seen {
         return Err(absent(input.param("id")));
     }
+    let mark = event::mark(&mut cx, issue.id).await?;
+    event::attachment(&mut cx, "attachment_deleted", issue.id, id).await?;
     cx.tx().execute("DELETE FROM jira_attachment_content WHERE attachment_id = $1", &[id.into()]).await?;
     cx.tx().execute("DELETE FROM jira_attachment WHERE id = $1", &[id.into()]).await?;
     if file.restriction == Restriction::None {
@@ -119,6 +127,7 @@ pub async fn remove(mut cx: Ctx<op::RemoveAttachment>, input: Input) -> Outcome<
         history::record(cx.tx(), issue.id, user, now, &[item]).await?;
     }
     touch(cx.tx(), issue.id, now).await?;
+    event::updated(&mut cx, issue.id, mark, "issue_updated").await?;
     cx.audit(format!("attachment:{id}"), Some(summary(&file)), None);
     cx.done(Reply::no_content())
 }

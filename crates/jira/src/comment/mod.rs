@@ -9,7 +9,7 @@ mod text;
 mod write;
 
 pub(crate) use properties::{Property, properties_of, remove_properties, store_properties};
-pub(crate) use read::{page, projects_of_issues};
+pub(crate) use read::{one_json, page, projects_of_issues};
 pub(crate) use text::{TEXT_CHARS_MAX, html_of, read_text, shown_text};
 pub(crate) use write::{NewComment, insert};
 

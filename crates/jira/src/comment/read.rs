@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use portcullis_authz::decide::Restriction;
 use portcullis_authz::op;
 use portcullis_guard::{AnyMode, Ctx, Input, Outcome, Reply, SqlBuilder, StoreError, Tx, View};
 use portcullis_model::{Problem, ProjectId};
@@ -176,6 +177,21 @@ pub(super) async fn shown<M: AnyMode>(
 ) -> Result<Json, Problem> {
     let mut shown = render(tx, view, input, &[comment], Extras::of(input)).await?;
     shown.pop().ok_or_else(|| Problem::bug("a rendered comment is missing"))
+}
+
+/// A comment and whom it is restricted to; for telling others of it.
+///
+/// # Errors
+/// The database's.
+pub(crate) async fn one_json<M: AnyMode>(
+    tx: &mut Tx<M>,
+    view: &View,
+    input: &Input,
+    id: i64,
+) -> Result<Option<(Restriction, Json)>, Problem> {
+    let Some(comment) = one(tx, id).await? else { return Ok(None) };
+    let restriction = comment.restriction;
+    Ok(Some((restriction, shown(tx, view, input, comment).await?)))
 }
 
 pub(super) fn absent(id: &str) -> Problem {

@@ -10,6 +10,7 @@ use serde_json::{Value as Json, json};
 use super::properties::{Property, remove_properties, store_properties};
 use super::read::{absent, one, shown};
 use super::text::read_text;
+use crate::event;
 use crate::issue::content::fold;
 use crate::issue::touch;
 use crate::restriction::{Asked, columns, word};
@@ -89,7 +90,9 @@ pub async fn add(mut cx: Ctx<op::AddComment>, input: Input) -> Outcome<op::AddCo
     let issue = cx.target().issue()?.clone();
     let now = cx.now();
     let new = NewComment::parse(&input, &input.parse::<Json>()?)?;
+    let mark = event::mark(&mut cx, issue.id).await?;
     let id = insert(cx.tx(), &view, &issue, now, new).await?;
+    event::updated(&mut cx, issue.id, mark, "issue_commented").await?;
     let comment = one(cx.tx(), id).await?.ok_or_else(|| Problem::bug("a comment is gone that was just added"))?;
     cx.audit(format!("comment:{id}"), None, Some(json!({"issue": issue.id.0, "visibleTo": word(comment.restriction)})));
     let json = shown(cx.tx(), &view, &input, comment).await?;
@@ -123,6 +126,7 @@ pub async fn update(mut cx: Ctx<op::UpdateComment>, input: Input) -> Outcome<op:
     cx.tx().execute(sql, &[id.into(), editor.into(), kind, group, role, updated_at_ms.into()]).await?;
     store_properties(cx.tx(), "comment", id, &properties).await?;
     touch(cx.tx(), issue.id, now).await?;
+    event::comment(&mut cx, "comment_updated", "issue_comment_edited", issue.id, id).await?;
     let after = one(cx.tx(), id).await?.ok_or_else(|| absent(input.param("id")))?;
     cx.audit(
         format!("comment:{id}"),
@@ -139,6 +143,7 @@ pub async fn delete(mut cx: Ctx<op::DeleteComment>, input: Input) -> Outcome<op:
     let id = cx.target().thing()?;
     let now = cx.now();
     let before = one(cx.tx(), id).await?.ok_or_else(|| absent(input.param("id")))?;
+    event::comment(&mut cx, "comment_deleted", "issue_comment_deleted", issue.id, id).await?;
     // Attachments of a restricted comment have no other restriction than the comment's: they go with it, for without it
     // everyone would see them. Those of an open comment stay on the issue.
     let attachments = if before.restriction == Restriction::None {

@@ -7,6 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::content::{self, Author, Content};
 use super::fields::assignee_named;
+use crate::event;
 
 /// `{"accountId": "..."}`, `"-1"` for whoever the project says, `null` for nobody.
 pub async fn assign(mut cx: Ctx<op::AssignIssue>, input: Input) -> Outcome<op::AssignIssue> {
@@ -26,7 +27,9 @@ pub async fn assign(mut cx: Ctx<op::AssignIssue>, input: Input) -> Outcome<op::A
     };
     let before = Content::load(cx.tx(), issue.id).await?;
     let after = Content { assignee, ..before.clone() };
+    let mark = event::mark(&mut cx, issue.id).await?;
     content::save(cx.tx(), issue.id, author, &before, &after, Vec::new()).await?;
+    event::updated(&mut cx, issue.id, mark, "issue_assigned").await?;
     cx.audit(
         format!("issue:{}", issue.id),
         Some(json!({"assignee": before.assignee.map(|user| user.0)})),

@@ -10,7 +10,7 @@ use super::edit::add_rest;
 use super::fields::{self, Desk, PARENT_REQUIRED, SUMMARY_REQUIRED, Stage, Wanted, Wrong, invalid_payload, word};
 use super::{facts, transition};
 use crate::comment::{Property, store_properties};
-use crate::refs;
+use crate::{event, refs};
 
 /// Issues in one bulk creation, as Jira has it.
 const BULK_MAX: usize = 50;
@@ -204,6 +204,7 @@ pub async fn create(mut cx: Ctx<op::CreateIssue>, input: Input) -> Outcome<op::C
     let body: Json = input.parse()?;
     let prepared = prepare(cx.tx(), &view, &input, project, &body).await?;
     let (issue, json) = write(cx.tx(), &view, &input, prepared, now).await?;
+    event::created(&mut cx, issue).await?;
     cx.audit(format!("issue:{issue}"), None, Some(json!({"project": project.0, "key": json.get("key")})));
     cx.done(Reply::created(json))
 }
@@ -224,6 +225,7 @@ pub async fn create_all(mut cx: Ctx<op::CreateIssues>, input: Input) -> Outcome<
             // still refuse: then the whole request fails.
             Ok(prepared) => {
                 let (issue, json) = write(cx.tx(), &view, &input, prepared, now).await?;
+                event::created(&mut cx, issue).await?;
                 created.push(issue.0);
                 issues.push(json);
             }

@@ -3,11 +3,12 @@
 use portcullis_authz::op;
 use portcullis_authz::policy::IssueFacts;
 use portcullis_guard::{AnyMode, Ctx, Handlers, Input, Outcome, Reply, SqlBuilder, StoreError, Tx, View, Writes};
-use portcullis_model::{Problem, ProjectPermission, Timestamp};
+use portcullis_model::{IssueId, Problem, ProjectPermission, Timestamp};
 use serde_json::json;
 
 use super::content::key_of;
 use super::facts;
+use crate::event;
 
 /// `DELETE issue/{issueIdOrKey}`.
 pub async fn delete(mut cx: Ctx<op::DeleteIssue>, input: Input) -> Outcome<op::DeleteIssue> {
@@ -34,6 +35,9 @@ pub async fn delete(mut cx: Ctx<op::DeleteIssue>, input: Input) -> Outcome<op::D
     }
     let mut ids: Vec<i64> = subtasks.iter().map(|subtask| subtask.id.0).collect();
     ids.push(issue.0);
+    for id in &ids {
+        event::deleted(&mut cx, IssueId(*id)).await?;
+    }
     remove(cx.tx(), &ids, now).await?;
     cx.audit(format!("issue:{issue}"), Some(json!({"key": key, "subtasks": ids.len() - 1})), None);
     cx.done(Reply::no_content())

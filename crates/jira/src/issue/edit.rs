@@ -11,6 +11,7 @@ use super::facts;
 use super::fields::{self, Desk, Stage, Wanted, cannot_be_set, invalid_payload, word};
 use super::read::{self, Base, FieldSelection};
 use crate::comment::{self, Property, store_properties};
+use crate::event;
 use crate::issue_link;
 use crate::worklog::{self, Adjust};
 
@@ -85,7 +86,10 @@ pub async fn update(mut cx: Ctx<op::EditIssue>, input: Input) -> Outcome<op::Edi
     let named = wanted.named.clone();
     let rights = (rights_json(&before), rights_json(&wanted.content));
     let change = Change { issue: &issue, before: &before, now };
+    let mark = event::mark(&mut cx, issue.id).await?;
     carry_out(cx.tx(), &view, change, wanted, &body).await?;
+    let only_assignee = named.iter().all(|field| field == "assignee") && !named.is_empty();
+    event::updated(&mut cx, issue.id, mark, if only_assignee { "issue_assigned" } else { "issue_updated" }).await?;
     // What an edit says stays out of the log; who may see the issue because of it does not.
     let changes_rights = rights.0 != rights.1;
     cx.audit(

@@ -291,6 +291,27 @@ fn item_json(item: &ChangeItem) -> Json {
     })
 }
 
+/// What the caller sees of the changes after one, together and oldest first, as `{id, items}`; and the ids of the fields. `None` when
+/// there is nothing.
+///
+/// # Errors
+/// The database's.
+pub(crate) async fn after<M: AnyMode>(
+    tx: &mut Tx<M>,
+    view: &View,
+    issue: IssueId,
+    change: i64,
+) -> Result<Option<(Json, Vec<String>)>, StoreError> {
+    let mut changes = load(tx, view, &[issue.0]).await?;
+    changes.retain(|found| found.id > change);
+    let Some(last) = changes.last() else { return Ok(None) };
+    let id = last.id.to_string();
+    let items: Vec<&ChangeItem> = changes.iter().flat_map(|change| &change.items).collect();
+    let fields = items.iter().map(|item| item.field_id.clone()).collect();
+    let items: Vec<Json> = items.into_iter().map(item_json).collect();
+    Ok(Some((json!({"id": id, "items": items}), fields)))
+}
+
 async fn authors<M: AnyMode>(tx: &mut Tx<M>, changes: &[Change]) -> Result<HashMap<UserId, wire::Person>, StoreError> {
     let ids: Vec<UserId> = changes.iter().filter_map(|change| change.author).collect();
     wire::people(tx, &ids).await

@@ -11,6 +11,7 @@ use super::create::{is_done, usual_resolution};
 use super::edit::{Change, carry_out, rights_json};
 use super::fields::{self, Desk, Stage, cannot_be_set, word};
 use super::meta;
+use crate::event;
 use crate::refs::{Refs, StatusCategory};
 use crate::wire;
 
@@ -156,7 +157,9 @@ pub async fn take(mut cx: Ctx<op::DoTransition>, input: Input) -> Outcome<op::Do
     enter(cx.tx(), &mut wanted.content, &step, resolution_given).await?;
     let change = Change { issue: &issue, before: &before, now };
     let rights = (rights_json(&before), rights_json(&wanted.content));
+    let mark = event::mark(&mut cx, issue.id).await?;
     carry_out(cx.tx(), &view, change, wanted, &body).await?;
+    event::updated(&mut cx, issue.id, mark, "issue_generic").await?;
     let (mut was, mut is) = (json!({"status": before.status}), json!({"status": step.to, "transition": step.id}));
     if rights.0 != rights.1 {
         (was["rights"], is["rights"]) = rights;

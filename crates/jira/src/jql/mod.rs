@@ -16,6 +16,7 @@ pub mod date;
 mod error;
 mod lexer;
 mod parser;
+mod webhook;
 
 pub use ast::{
     Clause, Direction, Field, Operand, Operator, Order, Position, Predicate, PredicateKind, Query, Terminal, Value,
@@ -24,6 +25,7 @@ pub use ast::{
 pub use error::{Found, ParseError};
 pub use lexer::{KEYWORDS, RESERVED_WORDS};
 pub use parser::{parse, parse_strict};
+pub use webhook::webhook_problem;
 
 /// The longest text that is read, in bytes. Jira's own bound is not published; the longest query a client of ours sends
 /// is a list of some thousand keys.

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use crate::bootstrap::{ADMINISTRATORS, DEFAULT_SCHEME};
+use crate::event;
 use crate::text::{bounded, fold, int_of};
 
 const KEY_CHARS_MAX: usize = 10;
@@ -258,6 +259,7 @@ async fn create(mut cx: Ctx<op::CreateProject>, input: Input) -> Outcome<op::Cre
     let now = cx.now();
     let project = insert(cx.tx(), new, now).await?;
     let after = super::read::audit_json(cx.tx(), project).await?;
+    event::about_project(&mut cx, "project_created", project, None).await?;
     cx.audit(format!("project:{project}"), None, Some(after));
     cx.changed(Entity::Project(project));
     let link = input.api_url(&format!("/project/{project}"));

@@ -6,6 +6,7 @@ use portcullis_model::{ProjectId, SchemeId};
 
 use super::read::{audit_json, load_one};
 use super::unknown;
+use crate::event;
 
 /// What belongs to a project, innermost first: rows before those they refer to. `$1` is the project.
 const DELETE_ALL: &[&str] = &[
@@ -75,6 +76,7 @@ async fn delete(mut cx: Ctx<op::DeleteProject>, input: Input) -> Outcome<op::Del
         return Err(unknown(input.param("projectIdOrKey")));
     }
     let before = audit_json(cx.tx(), id).await?;
+    event::about_project(&mut cx, if keep { "project_soft_deleted" } else { "project_deleted" }, id, None).await?;
     if keep {
         let (now, user) = (cx.now(), cx.user()?);
         let sql = "UPDATE jira_project SET trashed_at_ms = $2, trashed_by = $3 WHERE id = $1";

@@ -11,6 +11,8 @@ mod types;
 mod update;
 mod validate;
 
+pub(crate) use read::short_json;
+
 use portcullis_authz::decide::project_visible;
 use portcullis_guard::{AnyMode, Handlers, Input, SqlBuilder, StoreError, Tx, View};
 use portcullis_model::{GlobalPermission, Problem, ProjectId, ProjectPermission};

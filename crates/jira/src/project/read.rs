@@ -140,6 +140,24 @@ pub(crate) async fn audit_json<M: AnyMode>(tx: &mut Tx<M>, id: ProjectId) -> Res
     }))
 }
 
+/// A project as events tell of it.
+///
+/// # Errors
+/// The database's.
+pub(crate) async fn short_json<M: AnyMode>(tx: &mut Tx<M>, id: ProjectId, input: &Input) -> Result<Json, Problem> {
+    let project = load_one(tx, id).await?;
+    let people = people(tx, &project.lead.into_iter().collect::<Vec<_>>()).await?;
+    Ok(json!({
+        "self": input.api_url(&format!("/project/{id}")),
+        "id": id.0,
+        "key": project.key,
+        "name": project.name,
+        "avatarUrls": project_avatar_urls(input),
+        "projectLead": person_json(&people, project.lead, input),
+        "assigneeType": project.assignee_type,
+    }))
+}
+
 /// Issues the caller sees in each project, and when one of them last changed.
 ///
 /// # Errors

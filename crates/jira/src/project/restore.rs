@@ -6,6 +6,7 @@ use portcullis_model::Problem;
 use serde_json::json;
 
 use super::read::{load_one, project_json};
+use crate::event;
 
 async fn restore(mut cx: Ctx<op::Restore>, input: Input) -> Outcome<op::Restore> {
     let id = cx.target().project()?;
@@ -16,6 +17,7 @@ async fn restore(mut cx: Ctx<op::Restore>, input: Input) -> Outcome<op::Restore>
     cx.tx()
         .execute("UPDATE jira_project SET trashed_at_ms = NULL, trashed_by = NULL WHERE id = $1", &[id.0.into()])
         .await?;
+    event::about_project(&mut cx, "project_restored_deleted", id, None).await?;
     cx.audit(format!("project:{id}"), Some(json!({"trashed": true})), Some(json!({"trashed": false})));
     cx.changed(Entity::Project(id));
     let view = cx.view().clone();

@@ -9,6 +9,7 @@ use serde_json::Value as Json;
 use super::create::{AssigneeType, check_key_and_name, check_references, check_url, lead, reference};
 use super::read::{audit_json, load_one, project_json};
 use super::require_live;
+use crate::event;
 use crate::text::{bounded, fold};
 
 #[derive(Deserialize)]
@@ -102,6 +103,7 @@ async fn update(mut cx: Ctx<op::UpdateProject>, input: Input) -> Outcome<op::Upd
     ];
     cx.tx().execute(sql, &params).await?;
     let after = audit_json(cx.tx(), id).await?;
+    event::about_project(&mut cx, "project_updated", id, None).await?;
     cx.audit(format!("project:{id}"), Some(before), Some(after));
     cx.changed(Entity::Project(id));
     let json = project_json(cx.tx(), &view, id, &input).await?;

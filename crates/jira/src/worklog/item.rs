@@ -119,6 +119,21 @@ pub(super) async fn shown<M: AnyMode>(
     shown.pop().ok_or_else(|| Problem::bug("a rendered worklog is missing"))
 }
 
+/// A worklog and whom it is restricted to; for telling others of it.
+///
+/// # Errors
+/// The database's.
+pub(crate) async fn one_json<M: AnyMode>(
+    tx: &mut Tx<M>,
+    view: &View,
+    input: &Input,
+    id: i64,
+) -> Result<Option<(Restriction, Json)>, Problem> {
+    let Some(worklog) = one(tx, id).await? else { return Ok(None) };
+    let restriction = worklog.restriction;
+    Ok(Some((restriction, shown(tx, view, input, worklog).await?)))
+}
+
 pub(super) fn absent(id: &str) -> Problem {
     Problem::not_found(format!("Cannot find worklog with id: '{id}'."))
 }

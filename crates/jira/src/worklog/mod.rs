@@ -10,6 +10,7 @@ mod read;
 mod write;
 
 pub(crate) use estimate::Adjust;
+pub(crate) use item::one_json;
 pub(crate) use read::page;
 pub(crate) use write::{NewWorklog, insert};
 

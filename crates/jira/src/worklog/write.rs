@@ -10,6 +10,7 @@ use serde_json::{Value as Json, json};
 use super::estimate::{Adjust, Manual};
 use super::item::{Worklog, absent, one, shown};
 use crate::comment::{Property, read_text, remove_properties, store_properties};
+use crate::event;
 use crate::issue::duration::{self, SECONDS_MAX};
 use crate::issue::history::{self, ChangeItem};
 use crate::restriction::{Asked, columns, word};
@@ -202,7 +203,9 @@ pub async fn add(mut cx: Ctx<op::AddWorklog>, input: Input) -> Outcome<op::AddWo
     let now = cx.now();
     let adjust = Adjust::of_query(&input, Manual::Reduce)?;
     let new = NewWorklog::parse(&input, &input.parse::<Json>()?)?;
+    let mark = event::mark(&mut cx, issue.id).await?;
     let id = insert(cx.tx(), &view, &issue, now, new, adjust).await?;
+    event::updated(&mut cx, issue.id, mark, "issue_work_logged").await?;
     let worklog = one(cx.tx(), id).await?.ok_or_else(|| Problem::bug("a worklog is gone that was just added"))?;
     cx.audit(format!("worklog:{id}"), None, Some(summary(&worklog)));
     let json = shown(cx.tx(), &view, &input, worklog).await?;
@@ -219,6 +222,7 @@ pub async fn update(mut cx: Ctx<op::UpdateWorklog>, input: Input) -> Outcome<op:
     let change = NewWorklog::parse_change(&input, &input.parse::<Json>()?)?;
     let old = one(cx.tx(), id).await?.ok_or_else(|| absent(input.param("id")))?;
     let restriction = change.visibility.admit(cx.tx(), &view, issue.project, old.restriction).await?;
+    let mark = event::mark(&mut cx, issue.id).await?;
     let time_spent_s = change.time_spent_s.unwrap_or(old.time_spent_s);
     let comment = match change.comment {
         Comment::Unsaid => old.comment.clone(),
@@ -246,6 +250,8 @@ pub async fn update(mut cx: Ctx<op::UpdateWorklog>, input: Input) -> Outcome<op:
     let restricted = [old.restriction, restriction].iter().any(|found| *found != Restriction::None);
     let logged = Logged { worklog: id, from_s: old.time_spent_s, to_s: time_spent_s, restricted };
     follow(cx.tx(), &view, &issue, now, logged, adjust).await?;
+    event::updated(&mut cx, issue.id, mark, "issue_worklog_updated").await?;
+    event::worklog(&mut cx, "worklog_updated", issue.id, id).await?;
     let new = one(cx.tx(), id).await?.ok_or_else(|| absent(input.param("id")))?;
     cx.audit(format!("worklog:{id}"), Some(summary(&old)), Some(summary(&new)));
     let json = shown(cx.tx(), &view, &input, new).await?;
@@ -260,6 +266,8 @@ pub async fn delete(mut cx: Ctx<op::DeleteWorklog>, input: Input) -> Outcome<op:
     let now = cx.now();
     let adjust = Adjust::of_query(&input, Manual::Increase)?;
     let old = one(cx.tx(), id).await?.ok_or_else(|| absent(input.param("id")))?;
+    let mark = event::mark(&mut cx, issue.id).await?;
+    event::worklog(&mut cx, "worklog_deleted", issue.id, id).await?;
     remove_properties(cx.tx(), "worklog", id).await?;
     cx.tx().execute("DELETE FROM jira_worklog WHERE id = $1", &[id.into()]).await?;
     let sql = "INSERT INTO jira_deleted_worklog (worklog_id, deleted_at_ms) VALUES ($1, $2)";
@@ -267,6 +275,7 @@ pub async fn delete(mut cx: Ctx<op::DeleteWorklog>, input: Input) -> Outcome<op:
     let restricted = old.restriction != Restriction::None;
     let logged = Logged { worklog: id, from_s: old.time_spent_s, to_s: 0, restricted };
     follow(cx.tx(), &view, &issue, now, logged, adjust).await?;
+    event::updated(&mut cx, issue.id, mark, "issue_worklog_deleted").await?;
     cx.audit(format!("worklog:{id}"), Some(summary(&old)), None);
     cx.done(Reply::no_content())
 }

@@ -5,3 +5,4 @@ mod durability;
 mod refresh;
 mod run;
 mod serving;
+mod webhooks;

@@ -58,6 +58,14 @@ impl Lease {
         Ok(())
     }
 
+    /// Commits.
+    pub(crate) async fn commit(mut self) -> Result<(), StoreError> {
+        let client = self.client()?;
+        client.batch_execute("COMMIT").await.map_err(|error| commit_error(&error))?;
+        self.give_back();
+        Ok(())
+    }
+
     pub(super) fn give_back(&mut self) {
         drop(self.connection.take());
     }

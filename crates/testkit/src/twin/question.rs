@@ -32,6 +32,8 @@ pub struct Question {
     /// Connect scopes of the app, any of the chain and the two that stand alone.
     pub connect: Option<Vec<&'static str>>,
     pub app_only: bool,
+    /// The person sits in front of a page of the app.
+    pub in_page: bool,
     pub blocked: Vec<i64>,
     pub targets: Targets,
 }
@@ -94,6 +96,7 @@ impl fmt::Debug for Question {
             .field("scopes", &format_args!("{:?}", self.scopes))
             .field("connect", &format_args!("{:?}", self.connect))
             .field("app_only", &self.app_only)
+            .field("in_page", &self.in_page)
             .field("blocked", &format_args!("{:?}", self.blocked))
             .field("targets", &format_args!("{:?}", self.targets))
             .finish()
@@ -134,6 +137,7 @@ impl Question {
                 emails: names.contains(&"ACCESS_EMAIL_ADDRESSES"),
             }),
             app_only: self.app_only,
+            in_page: self.in_page,
             blocked: &blocked,
         };
         let found = |id: &i64| world.issue(*id).expect("a question names issues of its world").facts();

@@ -271,6 +271,7 @@ impl Question {
             _ => rng.pick(&accepted),
         };
         let app_only = matches!(access, AccessKind::Connect | AccessKind::Forge) && rng.percent(60);
+        let in_page = access == AccessKind::Connect && !app_only && rng.percent(30);
         let user = random_user(rng, world, access, app_only);
         let is_app = matches!(access, AccessKind::Connect | AccessKind::Forge | AccessKind::OAuth);
         let mut blocked = Vec::new();
@@ -284,6 +285,7 @@ impl Question {
             scopes: random_scopes(rng, access, row),
             connect: random_connect(rng, access, app_only, row),
             app_only,
+            in_page,
             blocked,
             targets: Targets::random(rng, world, row, user),
         }

@@ -300,7 +300,7 @@ impl Naive<'_> {
 
     fn impersonation(&self) -> Option<Answer> {
         let question = self.question;
-        if question.access != AccessKind::Connect || question.app_only {
+        if question.access != AccessKind::Connect || question.app_only || question.in_page {
             return None;
         }
         let shut_out = match self.user().and_then(|id| self.world.person(id)) {

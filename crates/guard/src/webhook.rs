@@ -1,0 +1,338 @@
+//! What apps want to be told of, kept in memory: an event finds its listeners without SQL, and each listener comes with the view of
+//! the account that it may see with. Who is stopped, uninstalled, revoked or over is no listener.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use portcullis_authz::op;
+use portcullis_authz::policy::IssueFacts;
+use portcullis_authz::{Operation, decide};
+use portcullis_model::{
+    AccessKind, AppGrantId, AppId, ConnectAppId, ConnectScope, IssueId, Problem, ProjectId, ProjectPermission,
+    Timestamp, UserId, WebhookId,
+};
+use portcullis_store::{Message, Mode, Row, StoreError, Tx};
+use serde::{Deserialize, Serialize};
+
+use crate::authn::bearer;
+use crate::caller::{Caller, CredentialRef};
+use crate::ctx::View;
+use crate::explain;
+use crate::snapshot::{Snapshot, one_or_all};
+
+/// Whose webhook it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum WebhookOwner {
+    /// A Connect app; it sees what its own account sees.
+    Connect(ConnectAppId),
+    /// An OAuth 2.0 app under a grant; it sees what the account sees that gave it.
+    Oauth {
+        /// The app.
+        client: AppId,
+        /// What the account lets it do.
+        grant: AppGrantId,
+    },
+}
+
+impl WebhookOwner {
+    /// The owner of its messages in the outbox.
+    pub fn word(self) -> String {
+        match self {
+            WebhookOwner::Connect(app) => format!("connect:{app}"),
+            WebhookOwner::Oauth { client, .. } => format!("oauth:{client}"),
+        }
+    }
+}
+
+/// One webhook.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WebhookFacts {
+    /// Its id.
+    pub id: WebhookId,
+    /// Whose it is.
+    pub owner: WebhookOwner,
+    /// It stands in the app's descriptor, and was not registered by the running app.
+    pub fixed: bool,
+    /// Where it is sent.
+    pub url: String,
+    /// Names of events.
+    pub events: Vec<String>,
+    /// Which issues it is about; empty: all that the account sees.
+    pub jql: String,
+    /// Of updates, only those of these fields; empty: all.
+    pub field_ids: Vec<String>,
+    /// Of issue properties, only these; empty: all.
+    pub property_keys: Vec<String>,
+    /// It is sent without a body.
+    pub exclude_body: bool,
+    /// Over from here on.
+    pub expires_at_ms: Option<i64>,
+}
+
+/// The part of the snapshot about webhooks.
+#[derive(Debug, Default)]
+pub struct WebhookSnapshot {
+    all: HashMap<WebhookId, Arc<WebhookFacts>>,
+    by_event: HashMap<String, Vec<WebhookId>>,
+}
+
+impl WebhookSnapshot {
+    /// The webhook with this id.
+    pub fn get(&self, id: WebhookId) -> Option<&Arc<WebhookFacts>> {
+        self.all.get(&id)
+    }
+
+    /// Every webhook of an owner, by id.
+    pub fn of(&self, owner: WebhookOwner) -> Vec<Arc<WebhookFacts>> {
+        let mut out: Vec<_> = self.all.values().filter(|webhook| webhook.owner == owner).cloned().collect();
+        out.sort_unstable_by_key(|webhook| webhook.id);
+        out
+    }
+
+    /// What was registered under a grant goes with it.
+    pub(crate) fn forget_grant(&mut self, gone: AppGrantId) {
+        let of_grant =
+            |webhook: &WebhookFacts| matches!(webhook.owner, WebhookOwner::Oauth { grant, .. } if grant == gone);
+        let ids: Vec<WebhookId> = self.all.values().filter(|webhook| of_grant(webhook)).map(|found| found.id).collect();
+        for id in ids {
+            self.apply(id, None);
+        }
+    }
+
+    pub(crate) fn apply(&mut self, id: WebhookId, webhook: Option<Arc<WebhookFacts>>) {
+        if let Some(old) = self.all.remove(&id) {
+            for event in &old.events {
+                if let Some(ids) = self.by_event.get_mut(event) {
+                    ids.retain(|other| *other != id);
+                }
+            }
+        }
+        if let Some(webhook) = webhook {
+            for event in &webhook.events {
+                let ids = self.by_event.entry(event.clone()).or_default();
+                if let Err(place) = ids.binary_search(&id) {
+                    ids.insert(place, id);
+                }
+            }
+            self.all.insert(id, webhook);
+        }
+    }
+}
+
+pub(crate) type Change = (WebhookId, Option<Arc<WebhookFacts>>);
+
+pub(crate) async fn webhooks<M: Mode>(tx: &mut Tx<M>, only: Option<WebhookId>) -> Result<Vec<Change>, StoreError> {
+    let (sql, params) = one_or_all(
+        only.map(|id| id.0),
+        "SELECT id, connect_app, client, grant_id, fixed, url, events, jql, field_ids, property_keys, exclude_body, expires_at_ms
+           FROM app_webhook WHERE id = $1",
+        "SELECT id, connect_app, client, grant_id, fixed, url, events, jql, field_ids, property_keys, exclude_body, expires_at_ms
+           FROM app_webhook",
+    );
+    let rows = tx.query(sql, &params).await?;
+    if let (Some(id), true) = (only, rows.is_empty()) {
+        return Ok(vec![(id, None)]);
+    }
+    rows.iter().map(|row| facts(row).map(|facts| (WebhookId(facts.0), facts.1.map(Arc::new)))).collect()
+}
+
+fn facts(row: &Row) -> Result<(i64, Option<WebhookFacts>), StoreError> {
+    let id: i64 = row.get("id")?;
+    let connect: Option<i64> = row.get("connect_app")?;
+    let (client, grant): (Option<i64>, Option<i64>) = (row.get("client")?, row.get("grant_id")?);
+    let owner = match (connect, client, grant) {
+        (Some(app), None, _) => WebhookOwner::Connect(ConnectAppId(app)),
+        (None, Some(client), Some(grant)) => WebhookOwner::Oauth { client: AppId(client), grant: AppGrantId(grant) },
+        _ => return Ok((id, None)),
+    };
+    let list = |column: &str| -> Result<Vec<String>, StoreError> {
+        Ok(serde_json::from_str(&row.get::<String>(column)?).unwrap_or_default())
+    };
+    let facts = WebhookFacts {
+        id: WebhookId(id),
+        owner,
+        fixed: row.get("fixed")?,
+        url: row.get("url")?,
+        events: list("events")?,
+        jql: row.get("jql")?,
+        field_ids: list("field_ids")?,
+        property_keys: list("property_keys")?,
+        exclude_body: row.get("exclude_body")?,
+        expires_at_ms: row.get("expires_at_ms")?,
+    };
+    Ok((id, Some(facts)))
+}
+
+/// The app behind a webhook as a caller, when it may be told of anything at this moment.
+fn listening(snapshot: &Snapshot, webhook: &WebhookFacts, now: Timestamp, nobody: Caller) -> Option<Caller> {
+    if webhook.expires_at_ms.is_some_and(|until| until <= now.0) {
+        return None;
+    }
+    let active = |user: UserId| {
+        let person = snapshot.person(user)?;
+        snapshot.policy.user(user).is_some_and(|facts| facts.active).then(|| person.account_id.clone())
+    };
+    match webhook.owner {
+        WebhookOwner::Connect(id) => {
+            let app = snapshot.connect().app(id).filter(|app| app.enabled)?;
+            if app.grant.top.rank() < ConnectScope::Read.rank() {
+                return None;
+            }
+            Some(Caller {
+                access: AccessKind::Connect,
+                user: Some(app.user),
+                account_id: Some(active(app.user)?),
+                credential: CredentialRef::Connect(id),
+                connect: Some(app.grant),
+                app_only: true,
+                actor: Some(format!("app:{}", app.key)),
+                ..nobody
+            })
+        }
+        WebhookOwner::Oauth { client, grant } => {
+            let grant = snapshot.oauth().grant(grant).filter(|grant| grant.client == client)?;
+            let app = snapshot.oauth().client(client).filter(|app| !app.blocked)?;
+            let scopes = grant.scopes.intersection(&app.scopes);
+            let may = bearer::may_be_used(snapshot, app, grant.user)
+                && (app.shared || app.owner == Some(grant.user) || app.service_user == Some(grant.user))
+                && explain::missing_scopes(op::RegisterDynamicWebhooks::ROW, Some(scopes)).is_empty();
+            let account_id = active(grant.user).filter(|_| may)?;
+            Some(Caller {
+                access: AccessKind::OAuth,
+                user: Some(grant.user),
+                account_id: Some(account_id),
+                scopes: Some(scopes),
+                actor: Some(format!("app:{}", app.client_id)),
+                ..nobody
+            })
+        }
+    }
+}
+
+/// A webhook that may be told of an event, and what its account sees.
+#[derive(Clone)]
+pub struct Listener {
+    /// The webhook.
+    pub webhook: Arc<WebhookFacts>,
+    /// The policy as its account sees it.
+    pub view: View,
+}
+
+impl View {
+    /// An issue, when the caller sees it.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn visible_issue(&self, id: i64) -> Result<Option<IssueFacts>, StoreError> {
+        let found = self.guard.issue_by_id(IssueId(id)).await?;
+        let user = self.caller.user;
+        Ok(found.filter(|issue| self.with(|snapshot| decide::issue_visible(&snapshot.policy, user, issue))))
+    }
+
+    /// Who listens to an event, by id. Whether a listener may know of the thing that it happened to is for its view to say.
+    pub fn listeners(&self, event: &str) -> Vec<Listener> {
+        let now = self.now();
+        let found: Vec<Arc<WebhookFacts>> = self.with(|snapshot| {
+            let ids = snapshot.webhooks().by_event.get(event).into_iter().flatten();
+            ids.filter_map(|id| snapshot.webhooks().get(*id).cloned()).collect()
+        });
+        found.into_iter().filter_map(|webhook| self.listener(webhook, now)).collect()
+    }
+
+    /// A webhook as a listener; `None` when it may not be told of anything now.
+    pub fn listener_of(&self, id: WebhookId) -> Option<Listener> {
+        let webhook = self.with(|snapshot| snapshot.webhooks().get(id).cloned())?;
+        self.listener(webhook, self.now())
+    }
+
+    fn listener(&self, webhook: Arc<WebhookFacts>, now: Timestamp) -> Option<Listener> {
+        let nobody = self.guard.system("webhooks");
+        let caller = self.with(|snapshot| listening(snapshot, &webhook, now, nobody))?;
+        Some(Listener { webhook, view: View { guard: self.guard.clone(), caller: Arc::new(caller) } })
+    }
+}
+
+impl Listener {
+    /// Whether its account sees an issue.
+    pub fn sees(&self, issue: &IssueFacts) -> bool {
+        self.view.with(|snapshot| decide::issue_visible(&snapshot.policy, self.view.caller.user, issue))
+    }
+
+    /// What is stored to be sent; `by` is whoever caused it.
+    pub(crate) fn message(
+        &self,
+        event: &str,
+        about: About,
+        names: Vec<(String, String)>,
+        by: &Caller,
+        body: String,
+    ) -> Result<Message, Problem> {
+        let head = MessageHead {
+            event: event.to_owned(),
+            about,
+            by: by.account_id.clone(),
+            trace: by.webhook_trace.clone(),
+            revision: self.view.with(|snapshot| snapshot.policy.revision()),
+            names,
+        };
+        Ok(Message {
+            identifier: self.view.entropy().uuid(),
+            owner: self.webhook.owner.word(),
+            target: self.webhook.id.0,
+            head: serde_json::to_string(&head).map_err(Problem::bug)?,
+            body,
+        })
+    }
+}
+
+/// What a message tells of, so that it can be asked again whether the listener may know of it when rights have changed since.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum About {
+    /// An issue, or something of it. One that is gone meanwhile was seen when it was there.
+    Issue(i64),
+    /// A project, or something of it.
+    Project(i64),
+    /// Something that nobody sees any more; whoever is told saw it.
+    Nothing,
+}
+
+/// What is kept beside the body of a message.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MessageHead {
+    /// The event's name.
+    pub event: String,
+    /// What it tells of.
+    pub about: About,
+    /// The account that caused it.
+    pub by: Option<String>,
+    /// What the app wrote beside the request that caused it.
+    pub trace: Option<String>,
+    /// The policy revision that it was decided at.
+    pub revision: i64,
+    /// What may stand in braces in the address: `issue.key` and the like.
+    #[serde(default)]
+    pub names: Vec<(String, String)>,
+}
+
+impl View {
+    /// Whether a listener may be told of something that it was allowed to be told of at a revision.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn may_be_told(&self, listener: &Listener, head: &MessageHead) -> Result<bool, StoreError> {
+        if self.with(|snapshot| snapshot.policy.revision()) == head.revision {
+            return Ok(true);
+        }
+        match head.about {
+            About::Nothing => Ok(true),
+            About::Project(project) => {
+                Ok(listener.view.may(ProjectPermission::BrowseProjects, ProjectId(project), None))
+            }
+            About::Issue(id) => {
+                let found = self.guard.issue_by_id(IssueId(id)).await?;
+                Ok(found.is_none_or(|issue| listener.sees(&issue)))
+            }
+        }
+    }
+}

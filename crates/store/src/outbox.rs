@@ -1,0 +1,195 @@
+//! Messages to others: stored with the change that they tell of, sent afterwards, and kept for a while with what became of them.
+//!
+//! What is in the outbox survives a crash. A message may be sent twice, when the crash came between its delivery and the note of
+//! it; its identifier is then the same. None is sent before its commit, because none is there before.
+
+use crate::{Row, SqlBuilder, Store, StoreError, Tx, Writes};
+
+/// A message to be stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Names it to the receiver; the same however often it is sent.
+    pub identifier: String,
+    /// Who gets it.
+    pub owner: String,
+    /// What it is for; the sender's number.
+    pub target: i64,
+    /// What the sender needs to know to send it.
+    pub head: String,
+    /// What is sent.
+    pub body: String,
+}
+
+/// A message that is due, leased to whoever claimed it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claimed {
+    /// Its number.
+    pub id: i64,
+    /// The message.
+    pub message: Message,
+    /// Attempts before this one.
+    pub attempts: i64,
+}
+
+/// What became of an attempt.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// The message's number.
+    pub id: i64,
+    /// Whether the receiver has it.
+    pub delivered: bool,
+    /// When it is tried again; `None`: never.
+    pub due_at_ms: Option<i64>,
+    /// For people: what the receiver said.
+    pub note: String,
+}
+
+const ENQUEUE: &str = "
+    INSERT INTO store_outbox (identifier, owner, target, head, body, status, attempts, created_at_ms, due_at_ms, note)
+    VALUES ($1, $2, $3, $4, $5, 'waiting', 0, $6, $6, '')";
+
+const IS_DUE: &str = "
+    SELECT 1 AS one FROM store_outbox WHERE due_at_ms <= $1 AND (leased_until_ms IS NULL OR leased_until_ms <= $1) LIMIT 1";
+
+const SETTLE: &str = "
+    UPDATE store_outbox SET status = $2, due_at_ms = $3, settled_at_ms = $4, note = $5, attempts = attempts + 1, leased_until_ms = NULL
+     WHERE id = $1";
+
+const RELEASE: &str = "UPDATE store_outbox SET leased_until_ms = NULL WHERE leased_until_ms IS NOT NULL";
+
+const FORGET_OLD: &str = "DELETE FROM store_outbox WHERE due_at_ms IS NULL AND settled_at_ms < $1";
+
+const FORGET_MANY: &str = "
+    DELETE FROM store_outbox WHERE id IN (
+        SELECT id FROM (SELECT id, ROW_NUMBER() OVER (PARTITION BY owner ORDER BY id DESC) AS age
+                          FROM store_outbox WHERE status = 'delivered') kept
+         WHERE age > $1)";
+
+impl<M: Writes> Tx<M> {
+    /// Stores a message, due at once.
+    ///
+    /// # Errors
+    /// As [`Tx::execute`].
+    pub async fn enqueue(&mut self, message: &Message, now_ms: i64) -> Result<(), StoreError> {
+        let values = [
+            message.identifier.as_str().into(),
+            message.owner.as_str().into(),
+            message.target.into(),
+            message.head.as_str().into(),
+            message.body.as_str().into(),
+            now_ms.into(),
+        ];
+        self.execute(ENQUEUE, &values).await.map(drop)
+    }
+
+    /// Makes a settled message of `owner` due again, as if it had never been tried. Whether there is one.
+    ///
+    /// # Errors
+    /// As [`Tx::execute`].
+    pub async fn requeue(&mut self, id: i64, owner: &str, now_ms: i64) -> Result<bool, StoreError> {
+        let sql =
+            "UPDATE store_outbox SET status = 'waiting', attempts = 0, due_at_ms = $3, settled_at_ms = NULL, note = ''
+                    WHERE id = $1 AND owner = $2 AND due_at_ms IS NULL";
+        Ok(self.execute(sql, &[id.into(), owner.into(), now_ms.into()]).await? > 0)
+    }
+
+    /// Takes out what waits for `owner`, who is gone.
+    ///
+    /// # Errors
+    /// As [`Tx::execute`].
+    pub async fn forget_messages(&mut self, owner: &str) -> Result<(), StoreError> {
+        self.execute("DELETE FROM store_outbox WHERE owner = $1", &[owner.into()]).await.map(drop)
+    }
+}
+
+impl Store {
+    /// Leases up to `limit` messages that are due to the caller until a moment, the oldest first; none to owners in `busy`.
+    ///
+    /// # Errors
+    /// As [`Store::write`]; [`StoreError::Conflict`] when another node was faster.
+    pub async fn claim_messages(
+        &self,
+        now_ms: i64,
+        until_ms: i64,
+        limit: i64,
+        busy: &[String],
+    ) -> Result<Vec<Claimed>, StoreError> {
+        let mut reading = self.read().await?;
+        let due = reading.query_opt(IS_DUE, &[now_ms.into()]).await?.is_some();
+        reading.finish().await?;
+        if !due {
+            return Ok(Vec::new());
+        }
+        let mut tx = self.write().await?;
+        let mut sql = SqlBuilder::new("UPDATE store_outbox SET leased_until_ms = ");
+        sql.bind(until_ms).push(" WHERE id IN (SELECT id FROM store_outbox WHERE due_at_ms <= ").bind(now_ms);
+        sql.push(" AND (leased_until_ms IS NULL OR leased_until_ms <= ").bind(now_ms).push(")");
+        for owner in busy {
+            sql.push(" AND owner <> ").bind(owner.as_str());
+        }
+        sql.push(" ORDER BY due_at_ms, id LIMIT ").bind(limit);
+        sql.push(") RETURNING id, identifier, owner, target, head, body, attempts");
+        let rows = tx.query(sql, &[]).await?;
+        let mut claimed = rows.iter().map(claimed).collect::<Result<Vec<_>, _>>()?;
+        claimed.sort_unstable_by_key(|claimed| claimed.id);
+        tx.commit_bookkeeping().await?;
+        Ok(claimed)
+    }
+
+    /// Notes what became of attempts.
+    ///
+    /// # Errors
+    /// As [`Store::write`]; then nothing is noted, and the messages are due again when their lease ends.
+    pub async fn settle_messages(&self, settled: &[Sent], now_ms: i64) -> Result<(), StoreError> {
+        if settled.is_empty() {
+            return Ok(());
+        }
+        let mut tx = self.write().await?;
+        for one in settled {
+            let status = match (one.delivered, one.due_at_ms) {
+                (true, _) => "delivered",
+                (false, Some(_)) => "waiting",
+                (false, None) => "failed",
+            };
+            let at = one.due_at_ms.is_none().then_some(now_ms);
+            let values = [one.id.into(), status.into(), one.due_at_ms.into(), at.into(), one.note.as_str().into()];
+            tx.execute(SETTLE, &values).await?;
+        }
+        tx.commit_bookkeeping().await
+    }
+
+    /// Ends every lease: for a process that owns the database and has just started.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub async fn release_messages(&self) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        tx.execute(RELEASE, &[]).await?;
+        tx.commit_bookkeeping().await
+    }
+
+    /// Removes what was settled before a moment, and of what each owner got all but the newest `kept`.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub async fn forget_settled_messages(&self, before_ms: i64, kept: i64) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        tx.execute(FORGET_OLD, &[before_ms.into()]).await?;
+        tx.execute(FORGET_MANY, &[kept.into()]).await?;
+        tx.commit_bookkeeping().await
+    }
+}
+
+fn claimed(row: &Row) -> Result<Claimed, StoreError> {
+    Ok(Claimed {
+        id: row.get("id")?,
+        message: Message {
+            identifier: row.get("identifier")?,
+            owner: row.get("owner")?,
+            target: row.get("target")?,
+            head: row.get("head")?,
+            body: row.get("body")?,
+        },
+        attempts: row.get("attempts")?,
+    })
+}

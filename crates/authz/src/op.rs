@@ -5590,7 +5590,7 @@ impl Operation for AddonPropertiesResourcePutAddonPropertyPut {
 pub struct DynamicModulesResourceRemoveModulesDelete;
 
 impl Operation for DynamicModulesResourceRemoveModulesDelete {
-    type Mode = Write;
+    type Mode = Policy;
     const ROW: &'static Row = &rows::DYNAMIC_MODULES_RESOURCE_REMOVE_MODULES_DELETE;
 }
 
@@ -5606,7 +5606,7 @@ impl Operation for DynamicModulesResourceGetModulesGet {
 pub struct DynamicModulesResourceRegisterModulesPost;
 
 impl Operation for DynamicModulesResourceRegisterModulesPost {
-    type Mode = Write;
+    type Mode = Policy;
     const ROW: &'static Row = &rows::DYNAMIC_MODULES_RESOURCE_REGISTER_MODULES_POST;
 }
 
@@ -14708,7 +14708,7 @@ mod rows {
 
     pub static DYNAMIC_MODULES_RESOURCE_REMOVE_MODULES_DELETE: Row = Row {
         id: "DynamicModulesResource.removeModules_delete", number: 602, method: Method::Delete, path: "/rest/atlassian-connect/1/app/module/dynamic",
-        area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session, AccessKind::Connect]),
         classic: None,
         granular: None,
@@ -14734,7 +14734,7 @@ mod rows {
 
     pub static DYNAMIC_MODULES_RESOURCE_REGISTER_MODULES_POST: Row = Row {
         id: "DynamicModulesResource.registerModules_post", number: 604, method: Method::Post, path: "/rest/atlassian-connect/1/app/module/dynamic",
-        area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session, AccessKind::Connect]),
         classic: None,
         granular: None,

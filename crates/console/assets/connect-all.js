@@ -20,7 +20,8 @@
   });
 
   const size = (width, height) => ask("resize", { width, height });
-  const whole = () => size("100%", `${document.documentElement.scrollHeight}px`);
+  // The content's height: `scrollHeight` is never less than the frame's.
+  const whole = () => size("100%", `${Math.ceil(document.documentElement.getBoundingClientRect().height)}px`);
   const answered = (promise, callback) => { if (callback) promise.then(callback); return promise; };
 
   function request(first, second) {
@@ -65,7 +66,9 @@
     navigator: { reload: () => ask("reload") },
     ready: (callback) => { callback?.(); },
   };
-  const missing = (name) => () => { throw new Error(`AP.${name} is not there in Portcullis. See docs/security/connect.md for what is.`); };
+  const missing = (name) => new Proxy(() => { throw new Error(`AP.${name} is not there in Portcullis. See docs/security/connect.md for what is.`); }, {
+    get: (_, inner) => (typeof inner === "string" && inner !== "then" ? missing(`${name}.${inner}`) : undefined),
+  });
   const guarded = (object, path) => new Proxy(object, {
     get: (target, name) => {
       if (typeof name !== "string" || name === "then") return target[name];

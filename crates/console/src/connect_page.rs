@@ -37,9 +37,8 @@ where
     let key = input.param("appKey");
     let app = cx.view().with(|snapshot| snapshot.connect().app_named(key).filter(|app| app.enabled).cloned());
     let app = app.ok_or_else(absent)?;
-    let sql = "SELECT descriptor FROM app_connect WHERE id = $1";
-    let text: String = cx.tx().query_one(sql, &[app.id.0.into()]).await?.get("descriptor")?;
-    let module = module::modules(&text).into_iter().find(|module| module.key == input.param("moduleKey"));
+    let module =
+        module::of_app(cx.tx(), app.id).await?.into_iter().find(|module| module.key == input.param("moduleKey"));
     Ok((app, module.filter(|module| module.is_for(cx.view())).ok_or_else(absent)?))
 }
 

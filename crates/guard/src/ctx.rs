@@ -295,7 +295,7 @@ where
         event: &str,
         about: About,
         names: Vec<(String, String)>,
-        body: String,
+        body: Arc<str>,
     ) -> Result<(), Problem> {
         self.messages.push(listener.message(event, about, names, &self.view.caller, body)?);
         Ok(())

@@ -6,10 +6,7 @@ use crate::enter::Guard;
 
 impl Guard {
     pub(crate) async fn enqueue<M: Writes>(&self, tx: &mut Tx<M>, messages: &[Message]) -> Result<(), StoreError> {
-        for message in messages {
-            tx.enqueue(message, self.now().0).await?;
-        }
-        Ok(())
+        tx.enqueue(messages, self.now().0).await
     }
 
     /// Waits until this process has left something in the outbox.

@@ -265,7 +265,7 @@ impl Listener {
         about: About,
         names: Vec<(String, String)>,
         by: &Caller,
-        body: String,
+        body: Arc<str>,
     ) -> Result<Message, Problem> {
         let head = MessageHead {
             event: event.to_owned(),

@@ -6,6 +6,7 @@
 //! Bodies are written as by version 2 of the API, with rich text as wiki markup, as the vendor's webhooks are.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use portcullis_authz::Operation;
 use portcullis_authz::decide::{Restriction, sees_restricted};
@@ -248,7 +249,7 @@ where
         Some(user) => wire::person(cx.tx(), user).await?,
         None => None,
     };
-    let mut told: HashMap<(Option<UserId>, Vec<String>), Option<Map<String, Json>>> = HashMap::new();
+    let mut told: HashMap<(Option<UserId>, Vec<String>), Option<Arc<Map<String, Json>>>> = HashMap::new();
     let mut messages: Vec<Prepared> = Vec::new();
     for listener in listeners {
         if !listener.sees(&issue) || !matches_jql(cx.tx(), &listener, issue.id).await? {
@@ -259,24 +260,26 @@ where
         let parts = match told.get(&key) {
             Some(parts) => parts.clone(),
             None => {
-                let parts = shown(cx.tx(), &listener, &input, &issue, what).await?;
+                let mut parts = shown(cx.tx(), &listener, &input, &issue, what).await?;
+                if let (What::Issue { .. }, Some(user), Some(parts)) = (what, &user, &mut parts) {
+                    parts.insert("user".into(), user.json(&input));
+                }
+                let parts = parts.map(Arc::new);
                 told.insert(key, parts.clone());
                 parts
             }
         };
-        let Some(mut parts) = parts else { continue };
-        if let (What::Issue { .. }, Some(user)) = (what, &user) {
-            parts.insert("user".into(), user.json(&input));
+        if let Some(parts) = parts {
+            add(&mut messages, listener, parts);
         }
-        add(&mut messages, listener, parts);
     }
     send(cx, event, About::Issue(issue.id.0), messages)
 }
 
-type Prepared = (Listener, Map<String, Json>, Vec<i64>);
+type Prepared = (Listener, Arc<Map<String, Json>>, Vec<i64>);
 
 /// Adds a message; registered webhooks of one app that lead to one address share it.
-fn add(messages: &mut Vec<Prepared>, listener: Listener, parts: Map<String, Json>) {
+fn add(messages: &mut Vec<Prepared>, listener: Listener, parts: Arc<Map<String, Json>>) {
     let webhook = &listener.webhook;
     let own = if webhook.fixed { Vec::new() } else { vec![webhook.id.0] };
     let same = messages.iter_mut().find(|(other, _, _)| {
@@ -298,17 +301,28 @@ where
     O::Mode: OpMode,
 {
     let now = cx.now();
-    for (listener, mut parts, ids) in messages {
+    let empty: Arc<str> = "".into();
+    // A descriptor can name many webhooks for one event: what they say is written once.
+    let mut written: Vec<(Arc<Map<String, Json>>, Arc<str>)> = Vec::new();
+    for (listener, parts, ids) in messages {
         let names = if listener.webhook.url.contains('{') { names(&parts) } else { Vec::new() };
-        let body = match listener.webhook.exclude_body {
-            true => String::new(),
-            false => {
-                parts.insert("timestamp".into(), now.0.into());
-                parts.insert("webhookEvent".into(), event.into());
-                if !ids.is_empty() {
-                    parts.insert("matchedWebhookIds".into(), ids.into());
+        let same = written.iter().find(|(other, _)| ids.is_empty() && Arc::ptr_eq(other, &parts));
+        let body = match (listener.webhook.exclude_body, same) {
+            (true, _) => Arc::clone(&empty),
+            (false, Some((_, body))) => Arc::clone(body),
+            (false, None) => {
+                let mut all = Map::clone(&parts);
+                all.insert("timestamp".into(), now.0.into());
+                all.insert("webhookEvent".into(), event.into());
+                let is_shared = ids.is_empty();
+                if !is_shared {
+                    all.insert("matchedWebhookIds".into(), ids.into());
                 }
-                serde_json::to_string(&parts).map_err(Problem::bug)?
+                let body: Arc<str> = serde_json::to_string(&all).map_err(Problem::bug)?.into();
+                if is_shared {
+                    written.push((parts, Arc::clone(&body)));
+                }
+                body
             }
         };
         cx.tell(&listener, event, about, names, body)?;
@@ -490,9 +504,10 @@ where
         Some(part) => part,
         None => ("project", project::short_json(cx.tx(), id, &input).await?),
     };
+    let parts = Arc::new(Map::from_iter([(name.to_owned(), json)]));
     let mut messages = Vec::new();
     for listener in listeners {
-        add(&mut messages, listener, Map::from_iter([(name.to_owned(), json.clone())]));
+        add(&mut messages, listener, Arc::clone(&parts));
     }
     send(cx, event, if GOES.contains(&event) { About::Nothing } else { About::Project(id.0) }, messages)
 }

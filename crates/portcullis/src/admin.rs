@@ -1,4 +1,4 @@
-//! `portcullis admin`: people, groups, roles, schemes, tokens and settings, through the same operations as everyone else's.
+//! `portcullis admin`: people, groups, roles, schemes, tokens, Connect apps and settings, through the same operations as everyone else's.
 
 use anyhow::Context;
 use clap::{Args as ClapArgs, Subcommand};
@@ -8,7 +8,7 @@ use serde_json::{Value as Json, json};
 use crate::client::{Site, Where, print, segment};
 use crate::terminal::say;
 
-/// Manage people, groups, roles, schemes, tokens and settings.
+/// Manage people, groups, roles, schemes, tokens, Connect apps and settings.
 #[derive(ClapArgs)]
 #[command(
     after_help = "Examples:\n  portcullis admin user create --email cleo@acme.example --name Cleo\n  portcullis admin group add jira-software-users 712020:0f…\n  portcullis admin role add DEMO 10002 --user 712020:0f…\n  portcullis admin call GET '/rest/api/3/project/search?query=demo'\n\nWhile the server runs it holds the database; use its management API then."
@@ -43,6 +43,12 @@ enum What {
     /// API tokens of everyone.
     #[command(subcommand, after_help = "Example:\n  portcullis admin token list")]
     Token(Token),
+    /// Connect apps.
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  portcullis admin app preview https://app.example.com/atlassian-connect.json\n  portcullis admin app install https://app.example.com/atlassian-connect.json"
+    )]
+    App(App),
     /// Settings of the site.
     #[command(subcommand, after_help = "Example:\n  portcullis admin setting set api_tokens.days_max 30")]
     Setting(Setting),
@@ -226,6 +232,52 @@ enum Token {
 }
 
 #[derive(Subcommand)]
+enum App {
+    /// List installed apps.
+    List,
+    /// Say what an app asks for and how far it reaches, and change nothing.
+    Preview {
+        /// Address of its descriptor.
+        descriptor_url: String,
+    },
+    /// Install an app, or update one. It is called at once, and has to accept.
+    Install {
+        /// Address of its descriptor.
+        descriptor_url: String,
+        /// `descriptorHash` of the preview: a descriptor that has changed since is refused.
+        #[arg(long)]
+        hash: Option<String>,
+    },
+    /// Stop an app until it is enabled again.
+    Disable {
+        /// Its key.
+        key: String,
+    },
+    /// Let a stopped app work again.
+    Enable {
+        /// Its key.
+        key: String,
+    },
+    /// Remove an app, with its secret and what it keeps here.
+    Uninstall {
+        /// Its key.
+        key: String,
+    },
+    /// What became of its webhooks.
+    Deliveries {
+        /// Its key.
+        key: String,
+    },
+    /// Send a webhook again; it goes out when the server runs.
+    Redeliver {
+        /// The app's key.
+        key: String,
+        /// The delivery's number.
+        delivery: i64,
+    },
+}
+
+#[derive(Subcommand)]
 enum Setting {
     /// List settings.
     List,
@@ -268,7 +320,33 @@ async fn request(site: &Site, what: What) -> anyhow::Result<(Method, String, Opt
         ("EXPIRES", "expires"),
         ("LAST USED", "lastUsed"),
     ];
+    const APPS: Columns = &[("KEY", "key"), ("NAME", "name"), ("ENABLED", "enabled"), ("WHERE IT IS", "baseUrl")];
+    const DELIVERIES: Columns = &[
+        ("ID", "id"),
+        ("EVENT", "event"),
+        ("STATUS", "status"),
+        ("ATTEMPTS", "attempts"),
+        ("CREATED", "created"),
+        ("NOTE", "note"),
+    ];
+    let app = |key: &str, rest: &str| format!("{API}/connect-apps/{}{rest}", segment(key));
     Ok(match what {
+        What::App(App::List) => (Method::GET, format!("{API}/connect-apps"), None, APPS),
+        What::App(App::Preview { descriptor_url }) => {
+            let body = json!({"descriptorUrl": descriptor_url});
+            (Method::POST, format!("{API}/connect-apps/preview"), Some(body), &[])
+        }
+        What::App(App::Install { descriptor_url, hash }) => {
+            let body = json!({"descriptorUrl": descriptor_url, "descriptorHash": hash});
+            (Method::POST, format!("{API}/connect-apps"), Some(body), APPS)
+        }
+        What::App(App::Disable { key }) => (Method::POST, app(&key, "/disable"), None, &[]),
+        What::App(App::Enable { key }) => (Method::POST, app(&key, "/enable"), None, &[]),
+        What::App(App::Uninstall { key }) => (Method::DELETE, app(&key, ""), None, &[]),
+        What::App(App::Deliveries { key }) => (Method::GET, app(&key, "/deliveries"), None, DELIVERIES),
+        What::App(App::Redeliver { key, delivery }) => {
+            (Method::POST, app(&key, &format!("/deliveries/{delivery}/redeliver")), None, &[])
+        }
         What::User(User::List { query }) => {
             let query = query.map(|query| format!("?query={}", segment(&query))).unwrap_or_default();
             (Method::GET, format!("{API}/users{query}"), None, USERS)

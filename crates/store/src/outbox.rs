@@ -3,6 +3,9 @@
 //! What is in the outbox survives a crash. A message may be sent twice, when the crash came between its delivery and the note of
 //! it; its identifier is then the same. None is sent before its commit, because none is there before.
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use crate::{Row, SqlBuilder, Store, StoreError, Tx, Writes};
 
 /// A message to be stored.
@@ -16,8 +19,8 @@ pub struct Message {
     pub target: i64,
     /// What the sender needs to know to send it.
     pub head: String,
-    /// What is sent.
-    pub body: String,
+    /// What is sent; shared by the messages that say the same.
+    pub body: Arc<str>,
 }
 
 /// A message that is due, leased to whoever claimed it.
@@ -44,12 +47,16 @@ pub struct Sent {
     pub note: String,
 }
 
+const KEEP_BODY: &str = "INSERT INTO store_outbox_body (body) VALUES ($1) RETURNING id";
+
 const ENQUEUE: &str = "
-    INSERT INTO store_outbox (identifier, owner, target, head, body, status, attempts, created_at_ms, due_at_ms, note)
+    INSERT INTO store_outbox (identifier, owner, target, head, body_id, status, attempts, created_at_ms, due_at_ms, note)
     VALUES ($1, $2, $3, $4, $5, 'waiting', 0, $6, $6, '')";
 
 const IS_DUE: &str = "
     SELECT 1 AS one FROM store_outbox WHERE due_at_ms <= $1 AND (leased_until_ms IS NULL OR leased_until_ms <= $1) LIMIT 1";
+
+const BODY: &str = "SELECT body FROM store_outbox_body WHERE id = $1";
 
 const SETTLE: &str = "
     UPDATE store_outbox SET status = $2, due_at_ms = $3, settled_at_ms = $4, note = $5, attempts = attempts + 1, leased_until_ms = NULL
@@ -59,6 +66,9 @@ const RELEASE: &str = "UPDATE store_outbox SET leased_until_ms = NULL WHERE leas
 
 const FORGET_OLD: &str = "DELETE FROM store_outbox WHERE due_at_ms IS NULL AND settled_at_ms < $1";
 
+const FORGET_BODIES: &str = "
+    DELETE FROM store_outbox_body WHERE NOT EXISTS (SELECT 1 FROM store_outbox o WHERE o.body_id = store_outbox_body.id)";
+
 const FORGET_MANY: &str = "
     DELETE FROM store_outbox WHERE id IN (
         SELECT id FROM (SELECT id, ROW_NUMBER() OVER (PARTITION BY owner ORDER BY id DESC) AS age
@@ -66,20 +76,33 @@ const FORGET_MANY: &str = "
          WHERE age > $1)";
 
 impl<M: Writes> Tx<M> {
-    /// Stores a message, due at once.
+    /// Stores messages, due at once.
     ///
     /// # Errors
     /// As [`Tx::execute`].
-    pub async fn enqueue(&mut self, message: &Message, now_ms: i64) -> Result<(), StoreError> {
-        let values = [
-            message.identifier.as_str().into(),
-            message.owner.as_str().into(),
-            message.target.into(),
-            message.head.as_str().into(),
-            message.body.as_str().into(),
-            now_ms.into(),
-        ];
-        self.execute(ENQUEUE, &values).await.map(drop)
+    pub async fn enqueue(&mut self, messages: &[Message], now_ms: i64) -> Result<(), StoreError> {
+        let mut kept: Vec<(&Arc<str>, i64)> = Vec::new();
+        for message in messages {
+            let same = |body: &Arc<str>| Arc::ptr_eq(body, &message.body) || *body == message.body;
+            let body = match kept.iter().find(|(body, _)| same(body)) {
+                Some((_, id)) => *id,
+                None => {
+                    let id = self.query_one(KEEP_BODY, &[(&*message.body).into()]).await?.get("id")?;
+                    kept.push((&message.body, id));
+                    id
+                }
+            };
+            let values = [
+                message.identifier.as_str().into(),
+                message.owner.as_str().into(),
+                message.target.into(),
+                message.head.as_str().into(),
+                body.into(),
+                now_ms.into(),
+            ];
+            self.execute(ENQUEUE, &values).await?;
+        }
+        Ok(())
     }
 
     /// Makes a settled message of `owner` due again, as if it had never been tried. Whether there is one.
@@ -98,7 +121,8 @@ impl<M: Writes> Tx<M> {
     /// # Errors
     /// As [`Tx::execute`].
     pub async fn forget_messages(&mut self, owner: &str) -> Result<(), StoreError> {
-        self.execute("DELETE FROM store_outbox WHERE owner = $1", &[owner.into()]).await.map(drop)
+        self.execute("DELETE FROM store_outbox WHERE owner = $1", &[owner.into()]).await?;
+        self.execute(FORGET_BODIES, &[]).await.map(drop)
     }
 }
 
@@ -128,10 +152,23 @@ impl Store {
             sql.push(" AND owner <> ").bind(owner.as_str());
         }
         sql.push(" ORDER BY due_at_ms, id LIMIT ").bind(limit);
-        sql.push(") RETURNING id, identifier, owner, target, head, body, attempts");
+        sql.push(") RETURNING id, identifier, owner, target, head, body_id, attempts");
         let rows = tx.query(sql, &[]).await?;
-        let mut claimed = rows.iter().map(claimed).collect::<Result<Vec<_>, _>>()?;
-        claimed.sort_unstable_by_key(|claimed| claimed.id);
+        let mut bodies: HashMap<i64, Arc<str>> = HashMap::new();
+        let mut claimed = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let id: i64 = row.get("body_id")?;
+            let body = match bodies.get(&id) {
+                Some(body) => Arc::clone(body),
+                None => {
+                    let body: Arc<str> = tx.query_one(BODY, &[id.into()]).await?.get::<String>("body")?.into();
+                    bodies.insert(id, Arc::clone(&body));
+                    body
+                }
+            };
+            claimed.push(claimed_of(row, body)?);
+        }
+        claimed.sort_unstable_by_key(|claimed: &Claimed| claimed.id);
         tx.commit_bookkeeping().await?;
         Ok(claimed)
     }
@@ -176,11 +213,12 @@ impl Store {
         let mut tx = self.write().await?;
         tx.execute(FORGET_OLD, &[before_ms.into()]).await?;
         tx.execute(FORGET_MANY, &[kept.into()]).await?;
+        tx.execute(FORGET_BODIES, &[]).await?;
         tx.commit_bookkeeping().await
     }
 }
 
-fn claimed(row: &Row) -> Result<Claimed, StoreError> {
+fn claimed_of(row: &Row, body: Arc<str>) -> Result<Claimed, StoreError> {
     Ok(Claimed {
         id: row.get("id")?,
         message: Message {
@@ -188,7 +226,7 @@ fn claimed(row: &Row) -> Result<Claimed, StoreError> {
             owner: row.get("owner")?,
             target: row.get("target")?,
             head: row.get("head")?,
-            body: row.get("body")?,
+            body,
         },
         attempts: row.get("attempts")?,
     })

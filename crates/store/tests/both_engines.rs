@@ -14,7 +14,8 @@ use std::{
 };
 
 use portcullis_store::{
-    AuditEntry, Overwrite, PolicyLogEntry, SqlBuilder, Store, StoreConfig, StoreError, Tx, Value, Write, restore,
+    AuditEntry, Claimed, Message, Overwrite, PolicyLogEntry, Sent, SqlBuilder, Store, StoreConfig, StoreError, Tx,
+    Value, Write, restore,
 };
 
 /// Long enough that something that does not wait would have happened.
@@ -236,6 +237,51 @@ on_both_engines! {
         let twice = entry();
         assert!(world.store.append_audit_batch(&[entry(), twice.clone(), twice]).await.is_err());
         assert_eq!(world.count("audit_entry").await, before + 3);
+    }
+
+    async fn a_message_is_leased_settled_and_forgotten(world: World) {
+        let store = &world.store;
+        let message = |identifier: &str, owner: &str| Message {
+            identifier: identifier.into(), owner: owner.into(), target: 7, head: "{}".into(), body: "the same".into(),
+        };
+        let mut tx = store.write().await.unwrap();
+        tx.enqueue(&[message("a", "one"), message("b", "one"), message("c", "two")], 1_000).await.unwrap();
+        tx.commit(&entry()).await.unwrap();
+        assert_eq!(world.count("store_outbox_body").await, 1);
+        let names = |claimed: &[Claimed]| claimed.iter().map(|it| it.message.identifier.clone()).collect::<Vec<_>>();
+        assert!(store.claim_messages(999, 2_000, 10, &[]).await.unwrap().is_empty(), "not due yet");
+        assert_eq!(names(&store.claim_messages(1_000, 2_000, 10, &["one".to_owned()]).await.unwrap()), ["c"]);
+        let claimed = store.claim_messages(1_000, 2_000, 1, &[]).await.unwrap();
+        assert_eq!((names(&claimed), &*claimed[0].message.body), (vec!["a".to_owned()], "the same"));
+        let rest = store.claim_messages(1_000, 2_000, 10, &[]).await.unwrap();
+        assert_eq!(names(&rest), ["b"], "what is leased is nobody else's");
+        assert_eq!(names(&store.claim_messages(2_000, 3_000, 10, &[]).await.unwrap()), ["a", "b", "c"], "until its lease ends");
+        let sent = |id, delivered, due_at_ms| Sent { id, delivered, due_at_ms, note: "n".into() };
+        let (a, b) = (claimed[0].id, rest[0].id);
+        store.settle_messages(&[sent(a, true, None), sent(b, false, Some(5_000))], 2_500).await.unwrap();
+        let again = store.claim_messages(5_000, 6_000, 10, &["two".to_owned()]).await.unwrap();
+        assert_eq!((names(&again), again[0].attempts), (vec!["b".to_owned()], 1));
+        store.release_messages().await.unwrap();
+        assert_eq!(names(&store.claim_messages(5_000, 6_000, 10, &[]).await.unwrap()), ["b", "c"]);
+        // Delivered, again because somebody asks for it, and forgotten.
+        let mut tx = store.write().await.unwrap();
+        assert!(!tx.requeue(a, "two", 6_000).await.unwrap() && tx.requeue(a, "one", 6_000).await.unwrap());
+        assert!(!tx.requeue(a, "one", 6_000).await.unwrap(), "it is under way");
+        tx.commit(&entry()).await.unwrap();
+        store.settle_messages(&[sent(a, true, None), sent(b, true, None)], 7_000).await.unwrap();
+        store.forget_settled_messages(0, 1).await.unwrap();
+        assert_eq!(world.count("store_outbox").await, 2, "of delivered ones the newest is kept");
+        store.forget_settled_messages(8_000, 1).await.unwrap();
+        assert_eq!(world.count("store_outbox").await, 1, "what is due is never forgotten");
+        let mut tx = store.write().await.unwrap();
+        tx.forget_messages("two").await.unwrap();
+        tx.commit(&entry()).await.unwrap();
+        assert_eq!((world.count("store_outbox").await, world.count("store_outbox_body").await), (0, 0));
+        // Undone with its change.
+        let mut tx = store.write().await.unwrap();
+        tx.enqueue(&[message("d", "one")], 1_000).await.unwrap();
+        drop(tx);
+        assert!(store.claim_messages(9_000, 9_999, 10, &[]).await.unwrap().is_empty());
     }
 
     async fn dropped_transaction_leaves_nothing(world: World) {
@@ -961,6 +1007,8 @@ impl World {
             "audit_entry" => "SELECT count(*) AS n FROM audit_entry",
             "store_migration" => "SELECT count(*) AS n FROM store_migration",
             "policy_head" => "SELECT count(*) AS n FROM policy_head",
+            "store_outbox" => "SELECT count(*) AS n FROM store_outbox",
+            "store_outbox_body" => "SELECT count(*) AS n FROM store_outbox_body",
             other => panic!("{other}"),
         };
         count(&self.store, sql).await

@@ -221,7 +221,11 @@ fn scopes(members: &Map<String, Json>) -> Result<Vec<&'static str>, String> {
 /// Webhooks of one descriptor.
 const WEBHOOKS_MAX: usize = 100;
 
-fn webhooks(modules: Option<&Map<String, Json>>, base: &str) -> Result<Vec<Described>, String> {
+/// The webhooks among some modules of an app at `base`.
+///
+/// # Errors
+/// One sentence for the administrator.
+pub fn webhooks(modules: Option<&Map<String, Json>>, base: &str) -> Result<Vec<Described>, String> {
     let mut out = Vec::new();
     for webhook in modules.and_then(|modules| modules.get("webhooks")).and_then(Json::as_array).into_iter().flatten() {
         let text = |name: &str| webhook.get(name).and_then(Json::as_str);

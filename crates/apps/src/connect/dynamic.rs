@@ -111,9 +111,13 @@ async fn add(mut cx: Ctx<Add>, input: Input) -> Outcome<Add> {
     let mut known = keys_of(&text);
     let there = modules(cx.tx(), app.id).await?;
     let have = there.values().filter_map(Json::as_array).map(Vec::len).sum::<usize>();
-    known.extend(there.values().filter_map(Json::as_array).flatten().filter_map(|module| {
-        module.get("key").and_then(Json::as_str).map(str::to_owned)
-    }));
+    known.extend(
+        there
+            .values()
+            .filter_map(Json::as_array)
+            .flatten()
+            .filter_map(|module| module.get("key").and_then(Json::as_str).map(str::to_owned)),
+    );
     let mut twice: Vec<&str> = Vec::new();
     for (_, key, _) in &added {
         if known.iter().any(|other| other == key) {

@@ -16,7 +16,7 @@ use serde_json::{Value as Json, json};
 
 use super::call::{self, Callee};
 use super::descriptor::{self, Descriptor};
-use super::{Reach, Services, install_key};
+use super::{Reach, Services, dynamic, install_key};
 use crate::{webhook, wire};
 
 /// The secret before the one in force is accepted for this long: requests that are under way do not fail.
@@ -111,7 +111,7 @@ pub(super) async fn store(
     tx: &mut Tx<Policy>,
     services: &Services,
     view: &View,
-    by: UserId,
+    by: Option<UserId>,
     app: &Accepted,
 ) -> Result<(ConnectAppId, Vec<Entity>), Problem> {
     let now = view.now();
@@ -164,7 +164,8 @@ pub(super) async fn store(
         previous.clone().into(),
         previous.map(|_| now.0 + OVERLAP_MS).into(),
         now.0.into(),
-        by.0.into(),
+        // The operator has no account.
+        by.unwrap_or(user).0.into(),
         after(now).into(),
     ];
     let sql = "INSERT INTO app_connect (app_key, name, description, vendor, descriptor_url, descriptor, base_url, enabled_path,
@@ -178,7 +179,8 @@ pub(super) async fn store(
                RETURNING id";
     let id = ConnectAppId(tx.query_one(sql, &params).await?.get("id")?);
     changed.push(Entity::ConnectApp(id));
-    changed.extend(webhook::describe(tx, id, descriptor, now).await?);
+    dynamic::give_way(tx, id, &descriptor.text).await?;
+    changed.extend(webhook::describe(tx, id, &descriptor.base_url, now).await?);
     Ok((id, changed))
 }
 
@@ -203,7 +205,13 @@ fn tell_later(services: &Services, view: &View, app: Callee, path: String, event
     let body = call::event(view, &app, event, None);
     let Ok(token) = call::token(view, &app, key, "POST", &path) else { return };
     let outbound = services.outbound.clone();
-    tokio::spawn(async move { tell(&outbound, &app, &path, &token, &body).await });
+    let told = async move { tell(&outbound, &app, &path, &token, &body).await };
+    if view.is_ours() {
+        // The operator's command ends with its answer, and would take the task with it.
+        tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(told));
+    } else {
+        tokio::spawn(told);
+    }
 }
 
 async fn tell(outbound: &portcullis_outbound::Outbound, app: &Callee, path: &str, token: &str, body: &Json) {
@@ -325,7 +333,8 @@ fn json_of(view: &View, row: &Row) -> Result<Json, Problem> {
         "scopes": descriptor::scope_words(&names),
         "enabled": row.get::<bool>("enabled")?,
         "account": account("user_id")?,
-        "installedBy": account("installed_by")?,
+        // The operator, who has no account, is no person to show.
+        "installedBy": if row.get::<i64>("installed_by")? == row.get::<i64>("user_id")? { Json::Null } else { account("installed_by")? },
         "installed": wire::moment(row.get("installed_at_ms")?),
         "changed": wire::moment(row.get("changed_at_ms")?),
     }))
@@ -392,7 +401,7 @@ where
     O: Operation<Mode = Policy>,
     Policy: OpMode,
 {
-    let (view, by) = (cx.view().clone(), cx.user()?);
+    let (view, by) = (cx.view().clone(), cx.caller().user());
     let (_, changed) = store(cx.tx(), &services, &view, by, &app).await?;
     for entity in changed {
         cx.changed(entity);

@@ -7,6 +7,7 @@
 //! | the plugin manager's API, by which scripts and frameworks install | `upm` |
 //! | keys that sign the installation | [`install_key`] |
 //! | pages in frames | [`module`] |
+//! | modules that a running app adds | [`dynamic`] |
 //! | acting for a user | `act_as` |
 //! | what an app asks about itself, and keeps here | `addon` |
 
@@ -14,6 +15,7 @@ mod act_as;
 mod addon;
 pub mod call;
 pub mod descriptor;
+pub mod dynamic;
 pub mod install_key;
 pub mod life;
 pub mod module;
@@ -76,5 +78,6 @@ pub(crate) fn handlers(handlers: &mut Handlers, services: &Services) {
     upm::handlers(handlers, services);
     act_as::handlers(handlers);
     addon::handlers(handlers);
+    dynamic::handlers(handlers);
     install_key::handlers(handlers);
 }

@@ -3,13 +3,13 @@
 //!
 //! Conditions hide a page and protect nothing: the app has to look at the signed address itself, as with Jira.
 
-use portcullis_guard::View;
 use portcullis_guard::connect::ConnectFacts;
-use portcullis_model::{GlobalPermission, Problem};
+use portcullis_guard::{AnyMode, Tx, View};
+use portcullis_model::{ConnectAppId, GlobalPermission, Problem};
 use serde_json::{Map, Value as Json, json};
 use url::Url;
 
-use super::call;
+use super::{call, dynamic};
 
 /// Seconds that a context token lives.
 const CONTEXT_LIFE_S: i64 = 900;
@@ -47,10 +47,20 @@ pub struct Module {
     conditions: Vec<Json>,
 }
 
-/// Every page of a descriptor, in its order. What is not well-formed is left out.
-pub fn modules(descriptor: &str) -> Vec<Module> {
-    let json: Json = serde_json::from_str(descriptor).unwrap_or_default();
-    let Some(all) = json.get("modules").and_then(Json::as_object) else { return Vec::new() };
+/// Every page of an app, of its descriptor and those that it added. What is not well-formed is left out.
+///
+/// # Errors
+/// The database's.
+pub async fn of_app<M: AnyMode>(tx: &mut Tx<M>, app: ConnectAppId) -> Result<Vec<Module>, Problem> {
+    let sql = "SELECT descriptor FROM app_connect WHERE id = $1";
+    let text: String = tx.query_one(sql, &[app.0.into()]).await?.get("descriptor")?;
+    let json: Json = serde_json::from_str(&text).unwrap_or_default();
+    let mut out = json.get("modules").and_then(Json::as_object).map(pages).unwrap_or_default();
+    out.extend(pages(&dynamic::modules(tx, app).await?));
+    Ok(out)
+}
+
+fn pages(all: &Map<String, Json>) -> Vec<Module> {
     let mut out = Vec::new();
     for (kind, for_administrators) in PAGES {
         let found = match all.get(kind) {
@@ -214,7 +224,7 @@ pub fn context_token(view: &View, app: &ConnectFacts, about: &About) -> Result<S
 
 #[cfg(test)]
 mod tests {
-    use super::modules;
+    use super::pages;
 
     #[test]
     fn pages_are_read_from_a_descriptor_and_none_leads_elsewhere() {
@@ -229,7 +239,11 @@ mod tests {
             "jiraIssueContents": [{"key": "panel", "name": {"value": "Panel"}, "target": {"type": "web_panel", "url": "/panel"}}],
             "webhooks": [{"event": "x", "url": "/y"}]
         }}"#;
-        let found: Vec<_> = modules(text).into_iter().map(|it| (it.kind, it.key, it.for_administrators)).collect();
+        let json: serde_json::Value = serde_json::from_str(text).unwrap();
+        let found: Vec<_> = pages(json["modules"].as_object().unwrap())
+            .into_iter()
+            .map(|it| (it.kind, it.key, it.for_administrators))
+            .collect();
         let expected =
             [("generalPages", "one", false), ("configurePage", "set", true), ("jiraIssueContents", "panel", false)];
         assert_eq!(found, expected.map(|(kind, key, admin)| (kind, key.to_owned(), admin)));

@@ -2,7 +2,7 @@
 //! holds up nobody else.
 
 use std::collections::{HashMap, VecDeque};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use portcullis_crypto::jws::SigningKey;
 use portcullis_crypto::{hex, sha256};
@@ -26,6 +26,10 @@ const FAILING_MS: i64 = 30 * 60_000;
 const LEASE_MS: i64 = 60_000;
 /// Messages in memory at once.
 const CLAIMED_MAX: usize = 512;
+/// Messages of one app in memory at once.
+const OWNER_CLAIMED_MAX: usize = CLAIMED_MAX / 2;
+/// While apps are busy, the outbox is looked through for the others at most this often.
+const PASS_OVER_EVERY: Duration = Duration::from_millis(50);
 /// Requests under way to one app.
 const PER_OWNER_MAX: usize = 16;
 /// The outbox is looked at this often when nothing was put into it: something may be due again.
@@ -68,8 +72,14 @@ pub async fn run(guard: Guard, outbound: Outbound) {
     if let Err(error) = guard.release_messages().await {
         tracing::error!(%error, "webhooks that were under way cannot be taken up again before their lease ends");
     }
-    let mut courier =
-        Courier { guard, outbound, owners: HashMap::new(), failing_since: HashMap::new(), under_way: JoinSet::new() };
+    let mut courier = Courier {
+        guard,
+        outbound,
+        owners: HashMap::new(),
+        failing_since: HashMap::new(),
+        under_way: JoinSet::new(),
+        pass_over_after: Instant::now(),
+    };
     loop {
         courier.claim().await;
         courier.start();
@@ -90,6 +100,7 @@ struct Courier {
     owners: HashMap<String, Owner>,
     failing_since: HashMap<String, i64>,
     under_way: JoinSet<Attempt>,
+    pass_over_after: Instant,
 }
 
 impl Courier {
@@ -102,9 +113,14 @@ impl Courier {
         let busy: Vec<String> = self
             .owners
             .iter()
-            .filter(|(_, owner)| owner.waiting.len() + owner.under_way >= CLAIMED_MAX / 8)
+            .filter(|(_, owner)| owner.waiting.len() + owner.under_way >= OWNER_CLAIMED_MAX)
             .map(|(name, _)| name.clone())
             .collect();
+        // What waits for busy apps is read over to find what waits for others; that may take a tenth of the time at most.
+        if !busy.is_empty() && Instant::now() < self.pass_over_after {
+            return;
+        }
+        let started = Instant::now();
         let most = i64::try_from(room.min(CLAIMED_MAX / 4)).unwrap_or(1);
         match self.guard.claim_messages(LEASE_MS, most, &busy).await {
             Ok(claimed) => {
@@ -113,6 +129,9 @@ impl Courier {
                 }
             }
             Err(error) => tracing::warn!(%error, "the outbox could not be read; it is tried again"),
+        }
+        if !busy.is_empty() {
+            self.pass_over_after = Instant::now() + (started.elapsed() * 10).max(PASS_OVER_EVERY);
         }
     }
 
@@ -259,7 +278,7 @@ async fn request(
     if let Some(trace) = &head.trace {
         headers.push(("x-atlassian-webhook-trace", trace.clone()));
     }
-    Ok(Request { method: Method::POST, url, headers, body: message.body.clone().into_bytes() })
+    Ok(Request { method: Method::POST, url, headers, body: message.body.as_bytes().to_vec() })
 }
 
 /// A token that an OAuth 2.0 app checks with its newest secret (HS256): who sends, to whom, when, and what.

@@ -10,10 +10,9 @@ mod register;
 
 use portcullis_guard::{AnyMode, Entity, Handlers, Policy, Tx, Value};
 use portcullis_model::{ConnectAppId, Problem, Timestamp, WebhookId};
-use serde_json::json;
+use serde_json::{Value as Json, json};
 
-use crate::connect::Services;
-use crate::connect::descriptor::Descriptor;
+use crate::connect::{Services, descriptor, dynamic};
 
 /// A webhook to be stored.
 struct New<'a> {
@@ -53,22 +52,30 @@ async fn insert(tx: &mut Tx<Policy>, new: &New<'_>, now: Timestamp) -> Result<We
     Ok(WebhookId(tx.query_one(sql, &values).await?.get("id")?))
 }
 
-/// Stores what a descriptor names in place of what the one before it named. Names what changed.
+/// Stores what an app's descriptor and its dynamic modules name, in place of what they named before. Names what changed.
 pub(crate) async fn describe(
     tx: &mut Tx<Policy>,
     app: ConnectAppId,
-    descriptor: &Descriptor,
+    base_url: &str,
     now: Timestamp,
 ) -> Result<Vec<Entity>, Problem> {
+    let sql = "SELECT descriptor FROM app_connect WHERE id = $1";
+    let text: String = tx.query_one(sql, &[app.0.into()]).await?.get("descriptor")?;
+    let json: Json = serde_json::from_str(&text).map_err(Problem::bug)?;
+    let dynamic = dynamic::modules(tx, app).await?;
+    let mut all = Vec::new();
+    for modules in [json.get("modules").and_then(Json::as_object), Some(&dynamic)] {
+        all.extend(descriptor::webhooks(modules, base_url).map_err(Problem::invalid)?);
+    }
     let mut changed =
         remove(tx, "DELETE FROM app_webhook WHERE connect_app = $1 AND fixed = 1 RETURNING id", app.0).await?;
-    for webhook in &descriptor.webhooks {
+    for webhook in &all {
         let new = New {
             connect_app: Some(app.0),
             client: None,
             grant: None,
             fixed: true,
-            url: &format!("{}{}", descriptor.base_url, webhook.path),
+            url: &format!("{base_url}{}", webhook.path),
             events: std::slice::from_ref(&webhook.event),
             jql: &webhook.filter,
             field_ids: &[],

@@ -281,7 +281,8 @@ async fn failed(mut cx: Ctx<Failed>, input: Input) -> Outcome<Failed> {
     let after = input.query_int("after")?.unwrap_or(0);
     let size = input.query_int("maxResults")?.unwrap_or(100).clamp(1, 100);
     let since = after.max(cx.now().0.saturating_sub(FAILED_KEPT_MS));
-    let sql = "SELECT o.identifier, o.body, o.settled_at_ms, w.url FROM store_outbox o JOIN app_webhook w ON w.id = o.target
+    let sql = "SELECT o.identifier, b.body, o.settled_at_ms, w.url
+                 FROM store_outbox o JOIN app_webhook w ON w.id = o.target JOIN store_outbox_body b ON b.id = o.body_id
                 WHERE o.owner = $1 AND o.status = 'failed' AND o.settled_at_ms > $2 ORDER BY o.settled_at_ms, o.id LIMIT $3";
     let rows = cx.tx().query(sql, &[owner.into(), since.into(), size.into()]).await?;
     let mut last = None;

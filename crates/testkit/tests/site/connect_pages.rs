@@ -218,3 +218,50 @@ async fn the_script_of_pages_is_for_every_origin() {
     }
     assert_eq!(world.anonymous().get("/atlassian-connect/other.js").await.status, 404);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_running_app_adds_modules_all_or_nothing_and_takes_them_away() {
+    const DYNAMIC: &str = "/rest/atlassian-connect/1/app/module/dynamic";
+    let world = World::start(Engine::Sqlite).await;
+    let app = with_pages(&world, &["READ"]).await;
+    world.sends_webhooks();
+    let general = |key: &str| json!({"key": key, "url": format!("/{key}"), "name": {"value": key}});
+    let more = json!({
+        "generalPages": [general("later")],
+        "webhooks": [{"key": "hook", "event": "jira:issue_created", "url": "/made"}],
+    });
+    assert_eq!(world.as_app(&app, "GET", DYNAMIC, None).await.json(), json!({}));
+    let added = world.as_app(&app, "POST", DYNAMIC, Some(more.clone())).await;
+    assert_eq!(added.status, 200, "{}", added.text);
+    assert_eq!(world.as_app(&app, "GET", DYNAMIC, None).await.json(), more);
+    let cleo = world.browser("Cleo").await;
+    assert!(address(&cleo.get(&page("later")).await).contains("/later?"));
+    let task = json!({"fields": {"project": {"key": "DEMO"}, "issuetype": {"name": "Task"}, "summary": "Told"}});
+    assert_eq!(world.by("Cleo").post("/rest/api/3/issue", task).await.status, 201);
+    app.last("/made").await;
+    // Nothing of a request with a key that is taken, twice in it, or none.
+    for bad in [
+        json!({"generalPages": [general("fine"), general("open")]}),
+        json!({"generalPages": [general("fine"), general("fine")]}),
+        json!({"generalPages": [general("fine"), {"url": "/x"}]}),
+        json!({"webhooks": [{"key": "away", "event": "x", "url": "https://evil.example/"}]}),
+        json!({}),
+        json!([]),
+    ] {
+        let refused = world.as_app(&app, "POST", DYNAMIC, Some(bad.clone())).await;
+        assert_eq!(refused.status, 400, "{bad}: {}", refused.text);
+        assert!(!refused.at("/message").is_empty(), "{}", refused.text);
+    }
+    assert_eq!(world.as_app(&app, "GET", DYNAMIC, None).await.json(), more);
+    // An update keeps what its descriptor does not name.
+    app.change(&json!({"modules": {"generalPages": [general("later")]}}));
+    assert_eq!(world.install(&app).await.status, 201);
+    let kept = world.as_app(&app, "GET", DYNAMIC, None).await.json();
+    assert_eq!(kept, json!({"webhooks": more["webhooks"]}));
+    assert_eq!(world.as_app(&app, "DELETE", &format!("{DYNAMIC}?moduleKey=hook"), None).await.status, 204);
+    assert_eq!(world.as_app(&app, "GET", DYNAMIC, None).await.json(), json!({}));
+    // For the app alone: neither for its page's reader nor for an administrator.
+    let in_page = cleo.clone().header("ap-client-key", KEY);
+    assert_eq!(in_page.get(DYNAMIC).await.status, 403);
+    assert_eq!(world.by("Ada").get(DYNAMIC).await.status, 403);
+}

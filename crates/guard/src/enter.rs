@@ -741,10 +741,10 @@ impl Guard {
         }))
     }
 
-    /// A password that did not fit is written down like a refusal: soon, bounded, and counted together when there are many.
-    fn note_failed_sign_in(&self, row: &'static Row, caller: &Caller, sign_in: &SignIn) {
+    /// What was tried in vain before any transaction is written down like a refusal: soon, bounded, and counted together when there
+    /// are many.
+    fn note_failed(&self, row: &'static Row, caller: &Caller, reason: &'static str) {
         self.count(row, caller, "deny", Reason::NotAuthenticated.word());
-        let reason = if matches!(sign_in, SignIn::Throttled(_)) { "too_many_failures" } else { "wrong_password" };
         self.0.refusals.push(AuditEntry {
             id: self.fresh_id(),
             at_ms: self.now().0,
@@ -761,28 +761,14 @@ impl Guard {
         });
     }
 
-    /// A client that was not proven is written down like a refusal.
-    fn note_failed_client(&self, row: &'static Row, caller: &Caller, refusal: &ClientRefusal) {
-        let reason = match refusal {
-            ClientRefusal::Malformed(_) => "malformed",
-            ClientRefusal::NotProven { .. } => "wrong_client_credential",
-            ClientRefusal::Throttled(_) => "too_many_failures",
-            ClientRefusal::BadProof(_) => "wrong_proof",
-        };
-        self.count(row, caller, "deny", Reason::NotAuthenticated.word());
-        self.0.refusals.push(AuditEntry {
-            id: self.fresh_id(),
-            at_ms: self.now().0,
-            request_id: caller.request_id.clone(),
-            subject: caller.subject_word(),
-            access_kind: caller.access.word().to_owned(),
-            operation: row.id.to_owned(),
-            outcome: "failed".to_owned(),
-            reason: Some(reason.to_owned()),
-            revision: self.revision(),
-            remote_address: caller.address.map(|address| address.to_string()),
-            ..AuditEntry::default()
-        });
+    /// Another node may have made what a request shows, before any transaction of its own.
+    async fn catch_up_before(&self) -> Result<(), StoreError> {
+        if self.0.deployment.store.is_embedded() {
+            return Ok(());
+        }
+        let mut tx = self.0.deployment.store.read().await?;
+        self.catch_up(&mut tx).await?;
+        tx.finish().await
     }
 
     fn revision(&self) -> i64 {
@@ -977,6 +963,15 @@ fn lost_a_race(problem: &Problem) -> bool {
 pub type Handler =
     Arc<dyn Fn(Guard, Caller, Input) -> Pin<Box<dyn Future<Output = Result<Reply, Stop>> + Send>> + Send + Sync>;
 
+/// What an endpoint answers before any transaction is open.
+#[derive(Debug)]
+pub struct RefusedEarly {
+    /// The answer.
+    pub reply: Reply,
+    /// Why, for the audit log.
+    pub word: &'static str,
+}
+
 /// The functions that handle operations, by row. A function can be added for the operation in its context's type only.
 #[derive(Default)]
 pub struct Handlers(HashMap<u16, Handler>);
@@ -1009,7 +1004,8 @@ impl Handlers {
             Box::pin(async move {
                 let (sign_in, at) = guard.verify_sign_in(&input, caller.address).await.map_err(Stop::Problem)?;
                 let SignIn::Proven(user) = sign_in else {
-                    guard.note_failed_sign_in(O::ROW, &caller, &sign_in);
+                    let throttled = matches!(sign_in, SignIn::Throttled(_));
+                    guard.note_failed(O::ROW, &caller, if throttled { "too_many_failures" } else { "wrong_password" });
                     let view = View { guard, caller: Arc::new(caller) };
                     return refused(&view, &input, &sign_in).map_err(Stop::Problem);
                 };
@@ -1072,16 +1068,11 @@ impl Handlers {
     {
         let handler: Handler = Arc::new(move |guard, caller, input| {
             Box::pin(async move {
-                if !guard.0.deployment.store.is_embedded() {
-                    // Another node may have made the client or its secret.
-                    let mut tx = guard.0.deployment.store.read().await?;
-                    guard.catch_up(&mut tx).await?;
-                    tx.finish().await?;
-                }
+                guard.catch_up_before().await?;
                 let client = match guard.verify_client(&caller, &input) {
                     Ok(client) => client,
                     Err(refusal) => {
-                        guard.note_failed_client(O::ROW, &caller, &refusal);
+                        guard.note_failed(O::ROW, &caller, refusal.word());
                         let view = View { guard, caller: Arc::new(caller) };
                         return refused(&view, &input, &refusal).map_err(Stop::Problem);
                     }
@@ -1098,6 +1089,36 @@ impl Handlers {
                             return cx.done(reply);
                         }
                         work(cx, input, client).await
+                    }
+                };
+                guard.run(caller, input, again).await
+            })
+        });
+        self.0.insert(O::ROW.number, handler);
+    }
+
+    /// Adds the handler of an endpoint that finds out by itself who asks, from memory: `check` looks before the transaction opens, and
+    /// a request that it refuses, with an answer and a word for the audit log, opens none. It looks again once one is open.
+    pub fn on_checked<O, P, F, Fut>(&mut self, check: fn(&View, &Input) -> Result<P, Box<RefusedEarly>>, work: F)
+    where
+        O: Operation,
+        O::Mode: OpMode,
+        P: Send + 'static,
+        F: Fn(Ctx<O>, Input, P) -> Fut + Copy + Send + Sync + 'static,
+        Fut: Future<Output = Outcome<O>> + Send + 'static,
+    {
+        let handler: Handler = Arc::new(move |guard, caller, input| {
+            Box::pin(async move {
+                guard.catch_up_before().await?;
+                let view = View { guard: guard.clone(), caller: Arc::new(caller.clone()) };
+                if let Err(refused) = check(&view, &input) {
+                    guard.note_failed(O::ROW, &caller, refused.word);
+                    return Ok(refused.reply);
+                }
+                let again = move |cx: Ctx<O>, input: Input| async move {
+                    match check(&cx.view, &input) {
+                        Ok(checked) => work(cx, input, checked).await,
+                        Err(refused) => cx.done(refused.reply),
                     }
                 };
                 guard.run(caller, input, again).await

@@ -88,7 +88,7 @@ pub use authn::password::SignIn;
 pub use caller::{Caller, SessionRef};
 pub use clock::{EmulatedClock, SystemClock};
 pub use ctx::{AnyMode, Ctx, Done, Outcome, Target, View};
-pub use enter::{DecisionLabels, Deployment, Guard, Handler, Handlers, Job, OpMode, Stop, Used};
+pub use enter::{DecisionLabels, Deployment, Guard, Handler, Handlers, Job, OpMode, RefusedEarly, Stop, Used};
 pub use input::{ApiVersion, Body, Input, Part};
 pub use portcullis_store::{
     AuditEntry, Claimed, FromValue, Message, Mode, Policy, Read, Row, Sent, Sql, SqlBuilder, StoreError, Tx, Value,

@@ -249,7 +249,7 @@ where
         Some(user) => wire::person(cx.tx(), user).await?,
         None => None,
     };
-    let mut told: HashMap<(Option<UserId>, Vec<String>), Option<Arc<Map<String, Json>>>> = HashMap::new();
+    let mut told: HashMap<(Option<UserId>, Vec<String>), Option<Parts>> = HashMap::new();
     let mut messages: Vec<Prepared> = Vec::new();
     for listener in listeners {
         if !listener.sees(&issue) || !matches_jql(cx.tx(), &listener, issue.id).await? {
@@ -276,10 +276,13 @@ where
     send(cx, event, About::Issue(issue.id.0), messages)
 }
 
-type Prepared = (Listener, Arc<Map<String, Json>>, Vec<i64>);
+/// The members of a body.
+type Parts = Arc<Map<String, Json>>;
+/// Who is told what, and the webhooks registered for it.
+type Prepared = (Listener, Parts, Vec<i64>);
 
 /// Adds a message; registered webhooks of one app that lead to one address share it.
-fn add(messages: &mut Vec<Prepared>, listener: Listener, parts: Arc<Map<String, Json>>) {
+fn add(messages: &mut Vec<Prepared>, listener: Listener, parts: Parts) {
     let webhook = &listener.webhook;
     let own = if webhook.fixed { Vec::new() } else { vec![webhook.id.0] };
     let same = messages.iter_mut().find(|(other, _, _)| {
@@ -303,7 +306,7 @@ where
     let now = cx.now();
     let empty: Arc<str> = "".into();
     // A descriptor can name many webhooks for one event: what they say is written once.
-    let mut written: Vec<(Arc<Map<String, Json>>, Arc<str>)> = Vec::new();
+    let mut written: Vec<(Parts, Arc<str>)> = Vec::new();
     for (listener, parts, ids) in messages {
         let names = if listener.webhook.url.contains('{') { names(&parts) } else { Vec::new() };
         let same = written.iter().find(|(other, _)| ids.is_empty() && Arc::ptr_eq(other, &parts));

@@ -240,7 +240,10 @@ enum App {
         /// Address of its descriptor.
         descriptor_url: String,
     },
-    /// Install an app, or update one. It is called at once, and has to accept.
+    /// Install an app, or update one, while the server runs.
+    ///
+    /// The app is called at once and looks up this site's key before it accepts. With PostgreSQL this command works beside the server;
+    /// with SQLite the server holds the database, so use the page or the management API.
     Install {
         /// Address of its descriptor.
         descriptor_url: String,

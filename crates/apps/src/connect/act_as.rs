@@ -7,7 +7,7 @@ use portcullis_crypto::jws::{ClaimsCheck, UnverifiedJws};
 use portcullis_crypto::sha256;
 use portcullis_guard::authn::bearer::ACT_AS_TOKEN_TYPE;
 use portcullis_guard::connect::{ConnectFacts, grant_of, intersection};
-use portcullis_guard::{Ctx, Handlers, Input, Outcome, Reply, ReplyBody, View};
+use portcullis_guard::{Ctx, Handlers, Input, Outcome, RefusedEarly, Reply, ReplyBody, View};
 use portcullis_model::{Problem, UserId};
 use serde_json::{Map, Value as Json, json};
 
@@ -139,15 +139,12 @@ fn scopes(app: &ConnectFacts, asked: Option<&str>) -> Result<String, Refused> {
     }
 }
 
-async fn token(mut cx: Ctx<op::ConnectToken>, input: Input) -> Outcome<op::ConnectToken> {
+fn check(view: &View, input: &Input) -> Result<Asked, Box<RefusedEarly>> {
+    read(view, input).map_err(|refused| Box::new(RefusedEarly { reply: refused.reply(), word: refused.0 }))
+}
+
+async fn token(mut cx: Ctx<op::ConnectToken>, _: Input, asked: Asked) -> Outcome<op::ConnectToken> {
     let view = cx.view().clone();
-    let asked = match read(&view, &input) {
-        Ok(asked) => asked,
-        Err(refused) => {
-            cx.audit("connect_act_as", None, Some(json!({"error": refused.0, "why": refused.1})));
-            return cx.done(refused.reply());
-        }
-    };
     let now = view.now();
     let sql = "DELETE FROM app_connect_assertion WHERE expires_at_ms < $1";
     cx.tx().execute(sql, &[now.0.into()]).await?;
@@ -189,5 +186,5 @@ async fn token(mut cx: Ctx<op::ConnectToken>, input: Input) -> Outcome<op::Conne
 }
 
 pub(super) fn handlers(handlers: &mut Handlers) {
-    handlers.on(token);
+    handlers.on_checked(check, token);
 }

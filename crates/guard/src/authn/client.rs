@@ -93,6 +93,18 @@ pub enum ClientRefusal {
     BadProof(&'static str),
 }
 
+impl ClientRefusal {
+    /// For the audit log.
+    pub(crate) const fn word(&self) -> &'static str {
+        match self {
+            ClientRefusal::Malformed(_) => "malformed",
+            ClientRefusal::NotProven { .. } => "wrong_client_credential",
+            ClientRefusal::Throttled(_) => "too_many_failures",
+            ClientRefusal::BadProof(_) => "wrong_proof",
+        }
+    }
+}
+
 struct Shown {
     client_id: String,
     auth: ClientAuth,

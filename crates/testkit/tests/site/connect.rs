@@ -488,3 +488,21 @@ async fn properties_are_an_apps_own() {
     let info = world.as_app(&app, "GET", "/rest/atlassian-connect/1/addons/com.example.props", None).await;
     assert_eq!((info.status, info.at("/state").as_str()), (200, "ENABLED"), "{}", info.text);
 }
+
+#[tokio::test]
+async fn bad_assertions_are_written_down_together_and_open_no_write() {
+    let world = World::start(Engine::Sqlite).await;
+    for n in 0..40 {
+        let assertion = hs256(
+            "a secret that is as long as one has to be",
+            &json!({"iss": format!("urn:atlassian:connect:clientid:{n}")}),
+        );
+        assert_eq!(world.act_as(&assertion, "").await.at("/error"), "invalid_grant");
+    }
+    let log = || async { world.by("Ada").get("/api/portcullis/v1/audit?operation=connectToken").await.json() };
+    assert_eq!(log().await["values"].as_array().map(Vec::len), Some(0), "nothing was written at once");
+    world.gateway.guard().flush_refusals().await.expect("written");
+    let entries = log().await["values"].as_array().cloned().unwrap_or_default();
+    assert_eq!(entries.len(), 20, "the others are counted");
+    assert!(entries.iter().all(|entry| entry["outcome"] == "failed" && entry["reason"] == "invalid_grant"));
+}

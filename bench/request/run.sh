@@ -13,7 +13,7 @@ mkdir -p "$copy" "$bin"
 rm -rf "$copy/crates" "$copy/bench"
 cp -R Cargo.toml crates "$copy/"
 mkdir "$copy/bench"
-cp -R bench/Cargo.toml bench/Cargo.lock bench/decision bench/request "$copy/bench/"
+cp -R bench/Cargo.toml bench/Cargo.lock bench/decision bench/request bench/oauth bench/webhooks "$copy/bench/"
 patch -s -p1 -d "$copy" < bench/request/bypass.patch
 
 build() { # workspace, name

@@ -82,6 +82,8 @@ async fn token(world: &World) {
         sec_fetch_site: None,
         own_origin: "http://portcullis.test",
         address: Some("127.0.0.1".parse().expect("an address")),
+        ap_client_key: None,
+        webhook_trace: None,
         user_agent: "token",
         request_id: "0123456789abcdef0123456789abcdef",
     };

@@ -4,7 +4,8 @@ use askama::Template;
 use portcullis_apps::connect::module::{self, About, Framed, Module};
 use portcullis_authz::{Operation, op};
 use portcullis_guard::connect::ConnectFacts;
-use portcullis_guard::{AnyMode, Ctx, Handlers, Input, OpMode, Outcome, Reply, Tx};
+use portcullis_guard::{Ctx, Handlers, Input, OpMode, Outcome, Reply};
+use portcullis_jira::issue::facts::visible_named;
 use portcullis_model::{Problem, ProjectId, ProjectPermission};
 use serde_json::json;
 use std::sync::Arc;
@@ -50,8 +51,8 @@ where
     let mut about = About::default();
     let view = cx.view().clone();
     if let Some(name) = issue.filter(|name| !name.is_empty()) {
-        let id = issue_id(cx.tx(), name).await?.ok_or_else(absent)?;
-        let facts = view.visible_issue(id).await?.ok_or_else(absent)?;
+        let facts = visible_named(cx.tx(), &view, name).await?.ok_or_else(absent)?;
+        let id = facts.id.0;
         let sql = "SELECT p.key, i.number, i.issue_type_id FROM jira_issue i JOIN jira_project p ON p.id = i.project_id WHERE i.id = $1";
         let row = cx.tx().query_opt(sql, &[id.into()]).await?.ok_or_else(absent)?;
         let project: String = row.get("key")?;
@@ -70,18 +71,6 @@ where
         about.project = Some((id.0, key));
     }
     Ok(about)
-}
-
-async fn issue_id<M: AnyMode>(tx: &mut Tx<M>, name: &str) -> Result<Option<i64>, Problem> {
-    if let Ok(id) = name.parse::<i64>() {
-        return Ok(Some(id));
-    }
-    let Some((key, number)) = name.rsplit_once('-') else { return Ok(None) };
-    let Ok(number) = number.parse::<i64>() else { return Ok(None) };
-    let sql =
-        "SELECT i.id FROM jira_issue i JOIN jira_project p ON p.id = i.project_id WHERE p.key = $1 AND i.number = $2";
-    let row = tx.query_opt(sql, &[key.to_ascii_uppercase().into(), number.into()]).await?;
-    Ok(row.map(|row| row.get("id")).transpose()?)
 }
 
 async fn show(mut cx: Ctx<op::ConsoleConnectPage>, input: Input) -> Outcome<op::ConsoleConnectPage> {

@@ -219,16 +219,6 @@ pub struct Listener {
 }
 
 impl View {
-    /// An issue, when the caller sees it.
-    ///
-    /// # Errors
-    /// The database's.
-    pub async fn visible_issue(&self, id: i64) -> Result<Option<IssueFacts>, StoreError> {
-        let found = self.guard.issue_by_id(IssueId(id)).await?;
-        let user = self.caller.user;
-        Ok(found.filter(|issue| self.with(|snapshot| decide::issue_visible(&snapshot.policy, user, issue))))
-    }
-
     /// Who listens to an event, by id. Whether a listener may know of the thing that it happened to is for its view to say.
     pub fn listeners(&self, event: &str) -> Vec<Listener> {
         let now = self.now();

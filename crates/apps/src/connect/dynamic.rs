@@ -44,22 +44,47 @@ pub async fn modules<M: AnyMode>(tx: &mut Tx<M>, app: ConnectAppId) -> Result<Ma
     Ok(out)
 }
 
+/// The modules that an app's descriptor names, by kind.
+///
+/// # Errors
+/// The database's.
+pub(crate) async fn described<M: AnyMode>(tx: &mut Tx<M>, app: ConnectAppId) -> Result<Map<String, Json>, Problem> {
+    let sql = "SELECT descriptor FROM app_connect WHERE id = $1";
+    let text: String = tx.query_one(sql, &[app.0.into()]).await?.get("descriptor")?;
+    let mut json: Json = serde_json::from_str(&text).map_err(Problem::bug)?;
+    Ok(match json.get_mut("modules").map(Json::take) {
+        Some(Json::Object(modules)) => modules,
+        _ => Map::new(),
+    })
+}
+
+/// Each module with its kind; of some kinds there is a list, of others one.
+fn each(modules: &Map<String, Json>) -> impl Iterator<Item = (&str, &Json)> {
+    modules.iter().flat_map(|(kind, of_kind)| {
+        let several = of_kind.as_array().map_or(std::slice::from_ref(of_kind), Vec::as_slice);
+        several.iter().map(move |module| (kind.as_str(), module))
+    })
+}
+
+fn key_of(module: &Json) -> Option<&str> {
+    module.get("key").and_then(Json::as_str)
+}
+
+/// Whether a module can have this key, which stands in addresses.
+pub(super) fn is_key(key: &str) -> bool {
+    !key.is_empty()
+        && key.len() <= KEY_CHARS_MAX
+        && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
+}
+
 /// Every module of a request with its kind and key.
 fn read(body: &Json) -> Result<Vec<(&str, &str, &Json)>, String> {
     let kinds = body.as_object().ok_or("The modules have to be an object, by kind.")?;
     let mut out = Vec::new();
-    for (kind, of_kind) in kinds {
-        let several = of_kind.as_array().map_or_else(|| vec![of_kind], |several| several.iter().collect());
-        for module in several {
-            let key = module.get("key").and_then(Json::as_str).unwrap_or_default();
-            let good = !key.is_empty()
-                && key.len() <= KEY_CHARS_MAX
-                && key.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
-            if !good {
-                return Err(format!("A module of {kind} has no key of letters, digits and `-`."));
-            }
-            out.push((kind.as_str(), key, module));
-        }
+    for (kind, module) in each(kinds) {
+        let key = key_of(module).filter(|key| is_key(key));
+        let key = key.ok_or_else(|| format!("A module of {kind} has no key of letters, digits and `-`."))?;
+        out.push((kind, key, module));
     }
     if out.is_empty() {
         return Err("The request has no module.".to_owned());
@@ -67,25 +92,10 @@ fn read(body: &Json) -> Result<Vec<(&str, &str, &Json)>, String> {
     Ok(out)
 }
 
-/// Keys of the modules in a descriptor.
-fn keys_of(descriptor: &str) -> Vec<String> {
-    let json: Json = serde_json::from_str(descriptor).unwrap_or_default();
-    let kinds = json.get("modules").and_then(Json::as_object);
-    let all = kinds.into_iter().flat_map(Map::values).flat_map(|of_kind| match of_kind {
-        Json::Array(several) => several.iter().collect(),
-        one => vec![one],
-    });
-    all.filter_map(|module| module.get("key").and_then(Json::as_str).map(str::to_owned)).collect()
-}
-
-async fn descriptor_of<M: AnyMode>(tx: &mut Tx<M>, app: ConnectAppId) -> Result<String, Problem> {
-    let sql = "SELECT descriptor FROM app_connect WHERE id = $1";
-    Ok(tx.query_one(sql, &[app.0.into()]).await?.get("descriptor")?)
-}
-
-/// Takes out what a new descriptor names itself.
-pub(super) async fn give_way(tx: &mut Tx<Policy>, app: ConnectAppId, descriptor: &str) -> Result<(), Problem> {
-    for key in keys_of(descriptor) {
+/// Takes out what the app's new descriptor names itself.
+pub(super) async fn give_way(tx: &mut Tx<Policy>, app: ConnectAppId) -> Result<(), Problem> {
+    let described = described(tx, app).await?;
+    for key in each(&described).filter_map(|(_, module)| key_of(module)) {
         let sql = "DELETE FROM app_connect_module WHERE app = $1 AND module_key = $2";
         tx.execute(sql, &[app.0.into(), key.into()]).await?;
     }
@@ -107,23 +117,16 @@ async fn add(mut cx: Ctx<Add>, input: Input) -> Outcome<Add> {
         Ok(added) => added,
         Err(words) => return cx.done(said(words)),
     };
-    let text = descriptor_of(cx.tx(), app.id).await?;
-    let mut known = keys_of(&text);
+    let described = described(cx.tx(), app.id).await?;
     let there = modules(cx.tx(), app.id).await?;
-    let have = there.values().filter_map(Json::as_array).map(Vec::len).sum::<usize>();
-    known.extend(
-        there
-            .values()
-            .filter_map(Json::as_array)
-            .flatten()
-            .filter_map(|module| module.get("key").and_then(Json::as_str).map(str::to_owned)),
-    );
+    let have = each(&there).count();
+    let mut known: Vec<&str> = each(&described).chain(each(&there)).filter_map(|(_, module)| key_of(module)).collect();
     let mut twice: Vec<&str> = Vec::new();
     for (_, key, _) in &added {
-        if known.iter().any(|other| other == key) {
+        if known.contains(key) {
             twice.push(key);
         }
-        known.push((*key).to_owned());
+        known.push(key);
     }
     if !twice.is_empty() {
         let words = format!(

@@ -179,7 +179,7 @@ pub(super) async fn store(
                RETURNING id";
     let id = ConnectAppId(tx.query_one(sql, &params).await?.get("id")?);
     changed.push(Entity::ConnectApp(id));
-    dynamic::give_way(tx, id, &descriptor.text).await?;
+    dynamic::give_way(tx, id).await?;
     changed.extend(webhook::describe(tx, id, &descriptor.base_url, now).await?);
     Ok((id, changed))
 }

@@ -52,10 +52,7 @@ pub struct Module {
 /// # Errors
 /// The database's.
 pub async fn of_app<M: AnyMode>(tx: &mut Tx<M>, app: ConnectAppId) -> Result<Vec<Module>, Problem> {
-    let sql = "SELECT descriptor FROM app_connect WHERE id = $1";
-    let text: String = tx.query_one(sql, &[app.0.into()]).await?.get("descriptor")?;
-    let json: Json = serde_json::from_str(&text).unwrap_or_default();
-    let mut out = json.get("modules").and_then(Json::as_object).map(pages).unwrap_or_default();
+    let mut out = pages(&dynamic::described(tx, app).await?);
     out.extend(pages(&dynamic::modules(tx, app).await?));
     Ok(out)
 }
@@ -75,13 +72,11 @@ fn pages(all: &Map<String, Json>) -> Vec<Module> {
 
 fn read(kind: &'static str, for_administrators: bool, module: &Json) -> Option<Module> {
     let text = |pointer: &str| module.pointer(pointer).and_then(Json::as_str);
-    let key = text("/key")?;
-    let is_key =
-        !key.is_empty() && key.len() <= 100 && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b));
+    let key = text("/key").filter(|key| dynamic::is_key(key))?;
     let url = ["/url", "/target/url", "/content/target/url"].iter().find_map(|place| text(place))?;
     // An address of its own would lead the frame, and the token, to somebody else.
     let is_below = url.starts_with('/') && !url.starts_with("//") && !url.contains('\\');
-    (is_key && is_below).then(|| Module {
+    is_below.then(|| Module {
         kind,
         key: key.to_owned(),
         name: text("/name/value").or_else(|| text("/name")).unwrap_or(key).chars().take(100).collect(),

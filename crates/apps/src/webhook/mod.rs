@@ -10,7 +10,7 @@ mod register;
 
 use portcullis_guard::{AnyMode, Entity, Handlers, Policy, Tx, Value};
 use portcullis_model::{ConnectAppId, Problem, Timestamp, WebhookId};
-use serde_json::{Value as Json, json};
+use serde_json::json;
 
 use crate::connect::{Services, descriptor, dynamic};
 
@@ -59,13 +59,9 @@ pub(crate) async fn describe(
     base_url: &str,
     now: Timestamp,
 ) -> Result<Vec<Entity>, Problem> {
-    let sql = "SELECT descriptor FROM app_connect WHERE id = $1";
-    let text: String = tx.query_one(sql, &[app.0.into()]).await?.get("descriptor")?;
-    let json: Json = serde_json::from_str(&text).map_err(Problem::bug)?;
-    let dynamic = dynamic::modules(tx, app).await?;
     let mut all = Vec::new();
-    for modules in [json.get("modules").and_then(Json::as_object), Some(&dynamic)] {
-        all.extend(descriptor::webhooks(modules, base_url).map_err(Problem::invalid)?);
+    for modules in [dynamic::described(tx, app).await?, dynamic::modules(tx, app).await?] {
+        all.extend(descriptor::webhooks(Some(&modules), base_url).map_err(Problem::invalid)?);
     }
     let mut changed =
         remove(tx, "DELETE FROM app_webhook WHERE connect_app = $1 AND fixed = 1 RETURNING id", app.0).await?;

@@ -768,6 +768,49 @@ pub static ROWS: &[&Row] = &[
     &rows::CONSOLE_CONNECT_PAGE,
     &rows::CONSOLE_CONNECT_CONTEXT_TOKEN,
     &rows::CONNECT_SCRIPT,
+    &rows::MANAGE_LIST_FORGE_APPS,
+    &rows::MANAGE_CREATE_FORGE_APP,
+    &rows::MANAGE_GET_FORGE_APP,
+    &rows::MANAGE_CREATE_FORGE_ENVIRONMENT,
+    &rows::MANAGE_DELETE_FORGE_ENVIRONMENT,
+    &rows::MANAGE_CREATE_FORGE_UPLOAD,
+    &rows::MANAGE_DEPLOY_FORGE,
+    &rows::MANAGE_GET_FORGE_DEPLOYMENT,
+    &rows::MANAGE_LIST_FORGE_VARIABLES,
+    &rows::MANAGE_SET_FORGE_VARIABLE,
+    &rows::MANAGE_DELETE_FORGE_VARIABLE,
+    &rows::MANAGE_FORGE_LOGS,
+    &rows::MANAGE_LIST_FORGE_INSTALLATIONS,
+    &rows::MANAGE_INSTALL_FORGE,
+    &rows::MANAGE_UPGRADE_FORGE,
+    &rows::MANAGE_UNINSTALL_FORGE,
+    &rows::MANAGE_EXPORT_FORGE_DATA,
+    &rows::MANAGE_INVOKE_FORGE,
+    &rows::MANAGE_LIST_FORGE_WEB_TRIGGERS,
+    &rows::MANAGE_CREATE_FORGE_WEB_TRIGGER,
+    &rows::MANAGE_DELETE_FORGE_WEB_TRIGGER,
+    &rows::FORGE_GRAPHQL,
+    &rows::FORGE_UPLOAD,
+    &rows::FORGE_WEB_TRIGGER_GET,
+    &rows::FORGE_WEB_TRIGGER_POST,
+    &rows::FORGE_WEB_TRIGGER_PUT,
+    &rows::FORGE_WEB_TRIGGER_DELETE,
+    &rows::FORGE_KVS_GET,
+    &rows::FORGE_KVS_QUERY,
+    &rows::FORGE_KVS_SECRET_GET,
+    &rows::FORGE_KVS_ENTITY_GET,
+    &rows::FORGE_KVS_ENTITY_QUERY,
+    &rows::FORGE_KVS_BATCH_GET,
+    &rows::FORGE_KVS_SET,
+    &rows::FORGE_KVS_DELETE,
+    &rows::FORGE_KVS_SECRET_SET,
+    &rows::FORGE_KVS_SECRET_DELETE,
+    &rows::FORGE_KVS_ENTITY_SET,
+    &rows::FORGE_KVS_ENTITY_DELETE,
+    &rows::FORGE_KVS_BATCH_SET,
+    &rows::FORGE_KVS_BATCH_DELETE,
+    &rows::FORGE_KVS_TRANSACTION,
+    &rows::FORGE_UPLOAD_RESOURCE,
 ];
 
 /// `GET /rest/api/3/announcementBanner`
@@ -6874,6 +6917,350 @@ impl Operation for ConnectScript {
     const ROW: &'static Row = &rows::CONNECT_SCRIPT;
 }
 
+/// `GET /api/portcullis/v1/forge/apps`
+pub struct ManageListForgeApps;
+
+impl Operation for ManageListForgeApps {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::MANAGE_LIST_FORGE_APPS;
+}
+
+/// `POST /api/portcullis/v1/forge/apps`
+pub struct ManageCreateForgeApp;
+
+impl Operation for ManageCreateForgeApp {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::MANAGE_CREATE_FORGE_APP;
+}
+
+/// `GET /api/portcullis/v1/forge/apps/{appId}`
+pub struct ManageGetForgeApp;
+
+impl Operation for ManageGetForgeApp {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::MANAGE_GET_FORGE_APP;
+}
+
+/// `POST /api/portcullis/v1/forge/apps/{appId}/environments`
+pub struct ManageCreateForgeEnvironment;
+
+impl Operation for ManageCreateForgeEnvironment {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::MANAGE_CREATE_FORGE_ENVIRONMENT;
+}
+
+/// `DELETE /api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}`
+pub struct ManageDeleteForgeEnvironment;
+
+impl Operation for ManageDeleteForgeEnvironment {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::MANAGE_DELETE_FORGE_ENVIRONMENT;
+}
+
+/// `POST /api/portcullis/v1/forge/apps/{appId}/uploads`
+pub struct ManageCreateForgeUpload;
+
+impl Operation for ManageCreateForgeUpload {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::MANAGE_CREATE_FORGE_UPLOAD;
+}
+
+/// `POST /api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/deployments`
+pub struct ManageDeployForge;
+
+impl Operation for ManageDeployForge {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::MANAGE_DEPLOY_FORGE;
+}
+
+/// `GET /api/portcullis/v1/forge/apps/{appId}/deployments/{deploymentId}`
+pub struct ManageGetForgeDeployment;
+
+impl Operation for ManageGetForgeDeployment {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::MANAGE_GET_FORGE_DEPLOYMENT;
+}
+
+/// `GET /api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/variables`
+pub struct ManageListForgeVariables;
+
+impl Operation for ManageListForgeVariables {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::MANAGE_LIST_FORGE_VARIABLES;
+}
+
+/// `PUT /api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/variables/{variableKey}`
+pub struct ManageSetForgeVariable;
+
+impl Operation for ManageSetForgeVariable {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::MANAGE_SET_FORGE_VARIABLE;
+}
+
+/// `DELETE /api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/variables/{variableKey}`
+pub struct ManageDeleteForgeVariable;
+
+impl Operation for ManageDeleteForgeVariable {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::MANAGE_DELETE_FORGE_VARIABLE;
+}
+
+/// `GET /api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/logs`
+pub struct ManageForgeLogs;
+
+impl Operation for ManageForgeLogs {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::MANAGE_FORGE_LOGS;
+}
+
+/// `GET /api/portcullis/v1/forge/installations`
+pub struct ManageListForgeInstallations;
+
+impl Operation for ManageListForgeInstallations {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::MANAGE_LIST_FORGE_INSTALLATIONS;
+}
+
+/// `POST /api/portcullis/v1/forge/installations`
+pub struct ManageInstallForge;
+
+impl Operation for ManageInstallForge {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::MANAGE_INSTALL_FORGE;
+}
+
+/// `POST /api/portcullis/v1/forge/installations/{installationId}/upgrade`
+pub struct ManageUpgradeForge;
+
+impl Operation for ManageUpgradeForge {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::MANAGE_UPGRADE_FORGE;
+}
+
+/// `DELETE /api/portcullis/v1/forge/installations/{installationId}`
+pub struct ManageUninstallForge;
+
+impl Operation for ManageUninstallForge {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::MANAGE_UNINSTALL_FORGE;
+}
+
+/// `GET /api/portcullis/v1/forge/installations/{installationId}/data`
+pub struct ManageExportForgeData;
+
+impl Operation for ManageExportForgeData {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::MANAGE_EXPORT_FORGE_DATA;
+}
+
+/// `POST /api/portcullis/v1/forge/installations/{installationId}/invoke`
+pub struct ManageInvokeForge;
+
+impl Operation for ManageInvokeForge {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::MANAGE_INVOKE_FORGE;
+}
+
+/// `GET /api/portcullis/v1/forge/installations/{installationId}/web-triggers`
+pub struct ManageListForgeWebTriggers;
+
+impl Operation for ManageListForgeWebTriggers {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::MANAGE_LIST_FORGE_WEB_TRIGGERS;
+}
+
+/// `POST /api/portcullis/v1/forge/installations/{installationId}/web-triggers`
+pub struct ManageCreateForgeWebTrigger;
+
+impl Operation for ManageCreateForgeWebTrigger {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::MANAGE_CREATE_FORGE_WEB_TRIGGER;
+}
+
+/// `DELETE /api/portcullis/v1/forge/installations/{installationId}/web-triggers/{triggerId}`
+pub struct ManageDeleteForgeWebTrigger;
+
+impl Operation for ManageDeleteForgeWebTrigger {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::MANAGE_DELETE_FORGE_WEB_TRIGGER;
+}
+
+/// `POST /graphql`
+pub struct ForgeGraphql;
+
+impl Operation for ForgeGraphql {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::FORGE_GRAPHQL;
+}
+
+/// `PUT /forge/uploads/{address}`
+pub struct ForgeUpload;
+
+impl Operation for ForgeUpload {
+    type Mode = Write;
+    const ROW: &'static Row = &rows::FORGE_UPLOAD;
+}
+
+/// `GET /x1/{address}`
+pub struct ForgeWebTriggerGet;
+
+impl Operation for ForgeWebTriggerGet {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::FORGE_WEB_TRIGGER_GET;
+}
+
+/// `POST /x1/{address}`
+pub struct ForgeWebTriggerPost;
+
+impl Operation for ForgeWebTriggerPost {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::FORGE_WEB_TRIGGER_POST;
+}
+
+/// `PUT /x1/{address}`
+pub struct ForgeWebTriggerPut;
+
+impl Operation for ForgeWebTriggerPut {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::FORGE_WEB_TRIGGER_PUT;
+}
+
+/// `DELETE /x1/{address}`
+pub struct ForgeWebTriggerDelete;
+
+impl Operation for ForgeWebTriggerDelete {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::FORGE_WEB_TRIGGER_DELETE;
+}
+
+/// `POST /forge/storage/kvs/v1/get`
+pub struct ForgeKvsGet;
+
+impl Operation for ForgeKvsGet {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::FORGE_KVS_GET;
+}
+
+/// `POST /forge/storage/kvs/v1/query`
+pub struct ForgeKvsQuery;
+
+impl Operation for ForgeKvsQuery {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::FORGE_KVS_QUERY;
+}
+
+/// `POST /forge/storage/kvs/v1/secret/get`
+pub struct ForgeKvsSecretGet;
+
+impl Operation for ForgeKvsSecretGet {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::FORGE_KVS_SECRET_GET;
+}
+
+/// `POST /forge/storage/kvs/v1/entity/get`
+pub struct ForgeKvsEntityGet;
+
+impl Operation for ForgeKvsEntityGet {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::FORGE_KVS_ENTITY_GET;
+}
+
+/// `POST /forge/storage/kvs/v1/entity/query`
+pub struct ForgeKvsEntityQuery;
+
+impl Operation for ForgeKvsEntityQuery {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::FORGE_KVS_ENTITY_QUERY;
+}
+
+/// `POST /forge/storage/kvs/v1/batch/get`
+pub struct ForgeKvsBatchGet;
+
+impl Operation for ForgeKvsBatchGet {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::FORGE_KVS_BATCH_GET;
+}
+
+/// `POST /forge/storage/kvs/v1/set`
+pub struct ForgeKvsSet;
+
+impl Operation for ForgeKvsSet {
+    type Mode = Write;
+    const ROW: &'static Row = &rows::FORGE_KVS_SET;
+}
+
+/// `POST /forge/storage/kvs/v1/delete`
+pub struct ForgeKvsDelete;
+
+impl Operation for ForgeKvsDelete {
+    type Mode = Write;
+    const ROW: &'static Row = &rows::FORGE_KVS_DELETE;
+}
+
+/// `POST /forge/storage/kvs/v1/secret/set`
+pub struct ForgeKvsSecretSet;
+
+impl Operation for ForgeKvsSecretSet {
+    type Mode = Write;
+    const ROW: &'static Row = &rows::FORGE_KVS_SECRET_SET;
+}
+
+/// `POST /forge/storage/kvs/v1/secret/delete`
+pub struct ForgeKvsSecretDelete;
+
+impl Operation for ForgeKvsSecretDelete {
+    type Mode = Write;
+    const ROW: &'static Row = &rows::FORGE_KVS_SECRET_DELETE;
+}
+
+/// `POST /forge/storage/kvs/v1/entity/set`
+pub struct ForgeKvsEntitySet;
+
+impl Operation for ForgeKvsEntitySet {
+    type Mode = Write;
+    const ROW: &'static Row = &rows::FORGE_KVS_ENTITY_SET;
+}
+
+/// `POST /forge/storage/kvs/v1/entity/delete`
+pub struct ForgeKvsEntityDelete;
+
+impl Operation for ForgeKvsEntityDelete {
+    type Mode = Write;
+    const ROW: &'static Row = &rows::FORGE_KVS_ENTITY_DELETE;
+}
+
+/// `POST /forge/storage/kvs/v1/batch/set`
+pub struct ForgeKvsBatchSet;
+
+impl Operation for ForgeKvsBatchSet {
+    type Mode = Write;
+    const ROW: &'static Row = &rows::FORGE_KVS_BATCH_SET;
+}
+
+/// `POST /forge/storage/kvs/v1/batch/delete`
+pub struct ForgeKvsBatchDelete;
+
+impl Operation for ForgeKvsBatchDelete {
+    type Mode = Write;
+    const ROW: &'static Row = &rows::FORGE_KVS_BATCH_DELETE;
+}
+
+/// `POST /forge/storage/kvs/v1/transaction`
+pub struct ForgeKvsTransaction;
+
+impl Operation for ForgeKvsTransaction {
+    type Mode = Write;
+    const ROW: &'static Row = &rows::FORGE_KVS_TRANSACTION;
+}
+
+/// `POST /forge/uploads/{address}`
+pub struct ForgeUploadResource;
+
+impl Operation for ForgeUploadResource {
+    type Mode = Write;
+    const ROW: &'static Row = &rows::FORGE_UPLOAD_RESOURCE;
+}
+
 #[rustfmt::skip]
 mod rows {
     use crate::row::{AccessSet, Area, CallerRule, ConnectRule, Expr, Locate, Method, Of, Row, Source, Thing, When};
@@ -6924,7 +7311,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::EMPTY),
-        granular: Some(ScopeSet::from_positions(&[161])),
+        granular: Some(ScopeSet::from_positions(&[162])),
         connect: ConnectRule::Inaccessible,
         permission: Expr::Caller(CallerRule { connect: false, forge: true, oauth: false, internal: false, owns: Some("custom_field"), app_only: false }),
         locate: Locate::NotLocated,
@@ -6950,7 +7337,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[169])),
+        granular: Some(ScopeSet::from_positions(&[170])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Any(&[Expr::Global(GlobalPermission::Administer), Expr::Caller(CallerRule { connect: true, forge: true, oauth: false, internal: false, owns: Some("custom_field"), app_only: false })]),
         locate: Locate::NotLocated,
@@ -6963,7 +7350,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::EMPTY),
-        granular: Some(ScopeSet::from_positions(&[161])),
+        granular: Some(ScopeSet::from_positions(&[162])),
         connect: ConnectRule::Inaccessible,
         permission: Expr::Caller(CallerRule { connect: false, forge: true, oauth: false, internal: false, owns: Some("custom_field"), app_only: false }),
         locate: Locate::NotLocated,
@@ -7002,7 +7389,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[185, 88])),
+        granular: Some(ScopeSet::from_positions(&[186, 88])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -7079,7 +7466,7 @@ mod rows {
         id: "removeAttachment", number: 15, method: Method::Delete, path: "/rest/api/3/attachment/{id}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
+        classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[1])),
         connect: ConnectRule::Scope(ConnectScope::Delete),
         permission: Expr::All(&[Expr::Project(ProjectPermission::BrowseProjects, Of::Issue), Expr::IssueSecurity(Of::Issue), Expr::Visible(Thing::AttachmentComment), Expr::Any(&[Expr::Project(ProjectPermission::DeleteAllAttachments, Of::Issue), Expr::All(&[Expr::Project(ProjectPermission::DeleteOwnAttachments, Of::Issue), Expr::Owner(Thing::Attachment)])])]),
@@ -7157,8 +7544,8 @@ mod rows {
         id: "submitBulkDelete", number: 21, method: Method::Post, path: "/rest/api/3/bulk/issues/delete",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[199, 113])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[200, 113])),
         connect: ConnectRule::Inaccessible,
         permission: Expr::All(&[Expr::Global(GlobalPermission::BulkChange), Expr::Project(ProjectPermission::DeleteIssues, Of::EachIssue), Expr::Project(ProjectPermission::BrowseProjects, Of::EachIssue), Expr::IssueSecurity(Of::EachIssue)]),
         locate: Locate::NotLocated,
@@ -7183,8 +7570,8 @@ mod rows {
         id: "submitBulkEdit", number: 23, method: Method::Post, path: "/rest/api/3/bulk/issues/fields",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[199, 113])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[200, 113])),
         connect: ConnectRule::Inaccessible,
         permission: Expr::All(&[Expr::Global(GlobalPermission::BulkChange), Expr::Project(ProjectPermission::BrowseProjects, Of::EachIssue), Expr::Project(ProjectPermission::EditIssues, Of::EachIssue), Expr::IssueSecurity(Of::EachIssue)]),
         locate: Locate::NotLocated,
@@ -7196,8 +7583,8 @@ mod rows {
         id: "submitBulkMove", number: 24, method: Method::Post, path: "/rest/api/3/bulk/issues/move",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[199, 113])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[200, 113])),
         connect: ConnectRule::Inaccessible,
         permission: Expr::All(&[Expr::Global(GlobalPermission::BulkChange), Expr::Project(ProjectPermission::MoveIssues, Of::Project), Expr::Project(ProjectPermission::CreateIssues, Of::OtherProject), Expr::Cases(&[(When::NeverKnown("moving subtasks only"), Expr::Project(ProjectPermission::BrowseProjects, Of::OtherProject))]), Expr::IssueSecurity(Of::EachIssue)]),
         locate: Locate::NotLocated,
@@ -7222,8 +7609,8 @@ mod rows {
         id: "submitBulkTransition", number: 26, method: Method::Post, path: "/rest/api/3/bulk/issues/transition",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[199, 113])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[200, 113])),
         connect: ConnectRule::Inaccessible,
         permission: Expr::All(&[Expr::Global(GlobalPermission::BulkChange), Expr::Project(ProjectPermission::TransitionIssues, Of::EachIssue), Expr::Project(ProjectPermission::BrowseProjects, Of::EachIssue), Expr::IssueSecurity(Of::EachIssue)]),
         locate: Locate::NotLocated,
@@ -7235,8 +7622,8 @@ mod rows {
         id: "submitBulkUnwatch", number: 27, method: Method::Post, path: "/rest/api/3/bulk/issues/unwatch",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[199, 113])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[200, 113])),
         connect: ConnectRule::Inaccessible,
         permission: Expr::All(&[Expr::Global(GlobalPermission::BulkChange), Expr::Project(ProjectPermission::BrowseProjects, Of::EachIssue), Expr::IssueSecurity(Of::EachIssue)]),
         locate: Locate::NotLocated,
@@ -7248,8 +7635,8 @@ mod rows {
         id: "submitBulkWatch", number: 28, method: Method::Post, path: "/rest/api/3/bulk/issues/watch",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[199, 113])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[200, 113])),
         connect: ConnectRule::Inaccessible,
         permission: Expr::All(&[Expr::Global(GlobalPermission::BulkChange), Expr::Project(ProjectPermission::BrowseProjects, Of::EachIssue), Expr::IssueSecurity(Of::EachIssue)]),
         locate: Locate::NotLocated,
@@ -7326,7 +7713,7 @@ mod rows {
         id: "deleteCommentProperty", number: 34, method: Method::Delete, path: "/rest/api/3/comment/{commentId}/properties/{propertyKey}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
+        classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[5])),
         connect: ConnectRule::Scope(ConnectScope::Delete),
         permission: Expr::All(&[Expr::Project(ProjectPermission::BrowseProjects, Of::Issue), Expr::IssueSecurity(Of::Issue), Expr::Visible(Thing::Comment), Expr::Any(&[Expr::Project(ProjectPermission::EditAllComments, Of::Issue), Expr::All(&[Expr::Project(ProjectPermission::EditOwnComments, Of::Issue), Expr::Owner(Thing::Comment)])])]),
@@ -7352,8 +7739,8 @@ mod rows {
         id: "setCommentProperty", number: 36, method: Method::Put, path: "/rest/api/3/comment/{commentId}/properties/{propertyKey}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[167])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[168])),
         connect: ConnectRule::Scope(ConnectScope::Write),
         permission: Expr::All(&[Expr::Project(ProjectPermission::BrowseProjects, Of::Issue), Expr::IssueSecurity(Of::Issue), Expr::Visible(Thing::Comment), Expr::Any(&[Expr::Project(ProjectPermission::EditAllComments, Of::Issue), Expr::All(&[Expr::Project(ProjectPermission::EditOwnComments, Of::Issue), Expr::Owner(Thing::Comment)])])]),
         locate: Locate::CommentById("commentId"),
@@ -7379,7 +7766,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
-        granular: Some(ScopeSet::from_positions(&[136, 152, 209, 61, 64, 87, 132])),
+        granular: Some(ScopeSet::from_positions(&[136, 152, 210, 61, 64, 87, 132])),
         connect: ConnectRule::Scope(ConnectScope::ProjectAdmin),
         permission: Expr::Any(&[Expr::Project(ProjectPermission::AdministerProjects, Of::Project), Expr::Global(GlobalPermission::Administer)]),
         locate: Locate::BodyComponent,
@@ -7418,7 +7805,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
-        granular: Some(ScopeSet::from_positions(&[136, 152, 209, 61, 64, 87, 132])),
+        granular: Some(ScopeSet::from_positions(&[136, 152, 210, 61, 64, 87, 132])),
         connect: ConnectRule::Scope(ConnectScope::ProjectAdmin),
         permission: Expr::Any(&[Expr::Project(ProjectPermission::AdministerProjects, Of::Project), Expr::Global(GlobalPermission::Administer)]),
         locate: Locate::Component("id"),
@@ -7457,7 +7844,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[176])),
+        granular: Some(ScopeSet::from_positions(&[177])),
         connect: ConnectRule::Inaccessible,
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -7470,7 +7857,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[177])),
+        granular: Some(ScopeSet::from_positions(&[178])),
         connect: ConnectRule::Inaccessible,
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -7483,7 +7870,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[177])),
+        granular: Some(ScopeSet::from_positions(&[178])),
         connect: ConnectRule::Inaccessible,
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -7496,7 +7883,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[177])),
+        granular: Some(ScopeSet::from_positions(&[178])),
         connect: ConnectRule::Inaccessible,
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -7509,7 +7896,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[177])),
+        granular: Some(ScopeSet::from_positions(&[178])),
         connect: ConnectRule::Inaccessible,
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -7535,7 +7922,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[177])),
+        granular: Some(ScopeSet::from_positions(&[178])),
         connect: ConnectRule::Inaccessible,
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -7548,7 +7935,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[176])),
+        granular: Some(ScopeSet::from_positions(&[177])),
         connect: ConnectRule::Inaccessible,
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -7574,7 +7961,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[176])),
+        granular: Some(ScopeSet::from_positions(&[177])),
         connect: ConnectRule::Inaccessible,
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -7587,7 +7974,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[176])),
+        granular: Some(ScopeSet::from_positions(&[177])),
         connect: ConnectRule::Inaccessible,
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -7665,7 +8052,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[196])),
+        granular: Some(ScopeSet::from_positions(&[197])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -7704,7 +8091,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[196, 108])),
+        granular: Some(ScopeSet::from_positions(&[197, 108])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -7742,8 +8129,8 @@ mod rows {
         id: "createDashboard", number: 66, method: Method::Post, path: "/rest/api/3/dashboard",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[72, 87, 136, 128, 152, 171, 61, 64, 98, 102, 127, 130, 132])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[72, 87, 136, 128, 152, 172, 61, 64, 98, 102, 127, 130, 132])),
         connect: ConnectRule::Scope(ConnectScope::Write),
         permission: Expr::Nothing,
         locate: Locate::Nothing,
@@ -7755,8 +8142,8 @@ mod rows {
         id: "bulkEditDashboards", number: 67, method: Method::Put, path: "/rest/api/3/dashboard/bulk/edit",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[72, 87, 136, 128, 152, 171, 61, 64, 98, 102, 127, 130, 132])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[72, 87, 136, 128, 152, 172, 61, 64, 98, 102, 127, 130, 132])),
         connect: ConnectRule::Scope(ConnectScope::Write),
         permission: Expr::Any(&[Expr::Global(GlobalPermission::Administer), Expr::Owner(Thing::Dashboard)]),
         locate: Locate::NotLocated,
@@ -7807,8 +8194,8 @@ mod rows {
         id: "addGadget", number: 71, method: Method::Post, path: "/rest/api/3/dashboard/{dashboardId}/gadget",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201, 117])),
-        granular: Some(ScopeSet::from_positions(&[171, 72])),
+        classic: Some(ScopeSet::from_positions(&[202, 117])),
+        granular: Some(ScopeSet::from_positions(&[172, 72])),
         connect: ConnectRule::Scope(ConnectScope::Write),
         permission: Expr::Nothing,
         locate: Locate::Nothing,
@@ -7820,8 +8207,8 @@ mod rows {
         id: "removeGadget", number: 72, method: Method::Delete, path: "/rest/api/3/dashboard/{dashboardId}/gadget/{gadgetId}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[171])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[172])),
         connect: ConnectRule::Scope(ConnectScope::Delete),
         permission: Expr::Nothing,
         locate: Locate::Nothing,
@@ -7833,8 +8220,8 @@ mod rows {
         id: "updateGadget", number: 73, method: Method::Put, path: "/rest/api/3/dashboard/{dashboardId}/gadget/{gadgetId}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[171])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[172])),
         connect: ConnectRule::Scope(ConnectScope::Write),
         permission: Expr::Nothing,
         locate: Locate::Nothing,
@@ -7859,7 +8246,7 @@ mod rows {
         id: "deleteDashboardItemProperty", number: 75, method: Method::Delete, path: "/rest/api/3/dashboard/{dashboardId}/items/{itemId}/properties/{propertyKey}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
+        classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[7])),
         connect: ConnectRule::Scope(ConnectScope::Delete),
         permission: Expr::Editable(Thing::Dashboard),
@@ -7885,8 +8272,8 @@ mod rows {
         id: "setDashboardItemProperty", number: 77, method: Method::Put, path: "/rest/api/3/dashboard/{dashboardId}/items/{itemId}/properties/{propertyKey}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[170])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[171])),
         connect: ConnectRule::Scope(ConnectScope::Write),
         permission: Expr::Editable(Thing::Dashboard),
         locate: Locate::NotLocated,
@@ -7898,7 +8285,7 @@ mod rows {
         id: "deleteDashboard", number: 78, method: Method::Delete, path: "/rest/api/3/dashboard/{id}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
+        classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[8])),
         connect: ConnectRule::Scope(ConnectScope::Delete),
         permission: Expr::Owner(Thing::Dashboard),
@@ -7924,8 +8311,8 @@ mod rows {
         id: "updateDashboard", number: 80, method: Method::Put, path: "/rest/api/3/dashboard/{id}",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: true, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[72, 87, 136, 128, 152, 171, 61, 64, 98, 102, 127, 130, 132])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[72, 87, 136, 128, 152, 172, 61, 64, 98, 102, 127, 130, 132])),
         connect: ConnectRule::Scope(ConnectScope::Write),
         permission: Expr::Owner(Thing::Dashboard),
         locate: Locate::NotLocated,
@@ -7937,8 +8324,8 @@ mod rows {
         id: "copyDashboard", number: 81, method: Method::Post, path: "/rest/api/3/dashboard/{id}/copy",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[72, 87, 136, 128, 152, 171, 61, 64, 98, 102, 127, 130, 132])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[72, 87, 136, 128, 152, 172, 61, 64, 98, 102, 127, 130, 132])),
         connect: ConnectRule::Scope(ConnectScope::Write),
         permission: Expr::Any(&[Expr::Owner(Thing::Dashboard), Expr::Shared(Thing::Dashboard)]),
         locate: Locate::NotLocated,
@@ -8042,7 +8429,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[180, 64, 83, 127, 136, 79])),
+        granular: Some(ScopeSet::from_positions(&[181, 64, 83, 127, 136, 79])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -8055,7 +8442,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[177])),
+        granular: Some(ScopeSet::from_positions(&[178])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -8068,7 +8455,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[177])),
+        granular: Some(ScopeSet::from_positions(&[178])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -8107,7 +8494,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[180])),
+        granular: Some(ScopeSet::from_positions(&[181])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -8146,7 +8533,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[83, 180, 70])),
+        granular: Some(ScopeSet::from_positions(&[83, 181, 70])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -8172,7 +8559,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[178])),
+        granular: Some(ScopeSet::from_positions(&[179])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -8250,7 +8637,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[180])),
+        granular: Some(ScopeSet::from_positions(&[181])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -8263,7 +8650,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[180])),
+        granular: Some(ScopeSet::from_positions(&[181])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -8276,7 +8663,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[180])),
+        granular: Some(ScopeSet::from_positions(&[181])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -8302,7 +8689,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[81, 179])),
+        granular: Some(ScopeSet::from_positions(&[81, 180])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -8315,7 +8702,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[81, 179])),
+        granular: Some(ScopeSet::from_positions(&[81, 180])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -8328,7 +8715,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[179])),
+        granular: Some(ScopeSet::from_positions(&[180])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -8354,7 +8741,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[81, 179])),
+        granular: Some(ScopeSet::from_positions(&[81, 180])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -8367,7 +8754,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[180])),
+        granular: Some(ScopeSet::from_positions(&[181])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -8380,7 +8767,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[180])),
+        granular: Some(ScopeSet::from_positions(&[181])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -8432,7 +8819,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[179])),
+        granular: Some(ScopeSet::from_positions(&[180])),
         connect: ConnectRule::Scope(ConnectScope::None),
         permission: Expr::Any(&[Expr::Global(GlobalPermission::Administer), Expr::Caller(CallerRule { connect: true, forge: true, oauth: false, internal: false, owns: Some("custom_field"), app_only: false })]),
         locate: Locate::NotLocated,
@@ -8497,7 +8884,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[179])),
+        granular: Some(ScopeSet::from_positions(&[180])),
         connect: ConnectRule::Scope(ConnectScope::None),
         permission: Expr::Any(&[Expr::Global(GlobalPermission::Administer), Expr::Caller(CallerRule { connect: true, forge: true, oauth: false, internal: false, owns: Some("custom_field"), app_only: false })]),
         locate: Locate::NotLocated,
@@ -8510,7 +8897,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[179, 14])),
+        granular: Some(ScopeSet::from_positions(&[180, 14])),
         connect: ConnectRule::Scope(ConnectScope::None),
         permission: Expr::Any(&[Expr::Global(GlobalPermission::Administer), Expr::Caller(CallerRule { connect: true, forge: true, oauth: false, internal: false, owns: Some("custom_field"), app_only: false })]),
         locate: Locate::NotLocated,
@@ -8536,7 +8923,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[180])),
+        granular: Some(ScopeSet::from_positions(&[181])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -8575,7 +8962,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[79, 177])),
+        granular: Some(ScopeSet::from_positions(&[79, 178])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -8601,7 +8988,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[177])),
+        granular: Some(ScopeSet::from_positions(&[178])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -8627,7 +9014,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[177])),
+        granular: Some(ScopeSet::from_positions(&[178])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -8653,7 +9040,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[176, 78])),
+        granular: Some(ScopeSet::from_positions(&[177, 78])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -8692,7 +9079,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[176])),
+        granular: Some(ScopeSet::from_positions(&[177])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -8718,7 +9105,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[176])),
+        granular: Some(ScopeSet::from_positions(&[177])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -8731,7 +9118,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[176, 78])),
+        granular: Some(ScopeSet::from_positions(&[177, 78])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -8744,7 +9131,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[176])),
+        granular: Some(ScopeSet::from_positions(&[177])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -8756,8 +9143,8 @@ mod rows {
         id: "createFilter", number: 144, method: Method::Post, path: "/rest/api/3/filter",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[86, 87, 136, 128, 152, 183, 61, 64, 98, 102, 127, 130, 132])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[86, 87, 136, 128, 152, 184, 61, 64, 98, 102, 127, 130, 132])),
         connect: ConnectRule::Scope(ConnectScope::Write),
         permission: Expr::LoggedIn,
         locate: Locate::Nothing,
@@ -8782,8 +9169,8 @@ mod rows {
         id: "setDefaultShareScope", number: 146, method: Method::Put, path: "/rest/api/3/filter/defaultShareScope",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[182, 85])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[183, 85])),
         connect: ConnectRule::Scope(ConnectScope::Write),
         permission: Expr::LoggedIn,
         locate: Locate::Nothing,
@@ -8834,7 +9221,7 @@ mod rows {
         id: "deleteFilter", number: 150, method: Method::Delete, path: "/rest/api/3/filter/{id}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
+        classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[17])),
         connect: ConnectRule::Scope(ConnectScope::Delete),
         permission: Expr::All(&[Expr::LoggedIn, Expr::Any(&[Expr::Owner(Thing::Filter), Expr::Global(GlobalPermission::Administer)])]),
@@ -8860,8 +9247,8 @@ mod rows {
         id: "updateFilter", number: 152, method: Method::Put, path: "/rest/api/3/filter/{id}",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[183, 86, 87, 136, 128, 152, 118, 61, 64, 98])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[184, 86, 87, 136, 128, 152, 118, 61, 64, 98])),
         connect: ConnectRule::Scope(ConnectScope::Write),
         permission: Expr::All(&[Expr::LoggedIn, Expr::Owner(Thing::Filter)]),
         locate: Locate::Filter("id"),
@@ -8873,7 +9260,7 @@ mod rows {
         id: "resetColumns", number: 153, method: Method::Delete, path: "/rest/api/3/filter/{id}/columns",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
+        classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[16])),
         connect: ConnectRule::Scope(ConnectScope::Delete),
         permission: Expr::All(&[Expr::LoggedIn, Expr::Any(&[Expr::Owner(Thing::Filter), Expr::Shared(Thing::Filter)])]),
@@ -8899,8 +9286,8 @@ mod rows {
         id: "setColumns", number: 155, method: Method::Put, path: "/rest/api/3/filter/{id}/columns",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[181])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[182])),
         connect: ConnectRule::Scope(ConnectScope::Write),
         permission: Expr::All(&[Expr::LoggedIn, Expr::Any(&[Expr::Owner(Thing::Filter), Expr::Shared(Thing::Filter)])]),
         locate: Locate::Filter("id"),
@@ -8912,8 +9299,8 @@ mod rows {
         id: "deleteFavouriteForFilter", number: 156, method: Method::Delete, path: "/rest/api/3/filter/{id}/favourite",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[183, 61, 64, 86, 87, 98, 102, 127, 128, 130, 132, 136, 152])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[184, 61, 64, 86, 87, 98, 102, 127, 128, 130, 132, 136, 152])),
         connect: ConnectRule::Scope(ConnectScope::Delete),
         permission: Expr::All(&[Expr::LoggedIn, Expr::Any(&[Expr::Owner(Thing::Filter), Expr::Shared(Thing::Filter)])]),
         locate: Locate::Filter("id"),
@@ -8925,8 +9312,8 @@ mod rows {
         id: "setFavouriteForFilter", number: 157, method: Method::Put, path: "/rest/api/3/filter/{id}/favourite",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[86, 87, 136, 128, 152, 183, 118, 61, 64, 98])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[86, 87, 136, 128, 152, 184, 118, 61, 64, 98])),
         connect: ConnectRule::Scope(ConnectScope::Write),
         permission: Expr::All(&[Expr::LoggedIn, Expr::Any(&[Expr::Owner(Thing::Filter), Expr::Shared(Thing::Filter)])]),
         locate: Locate::Filter("id"),
@@ -8938,8 +9325,8 @@ mod rows {
         id: "changeFilterOwner", number: 158, method: Method::Put, path: "/rest/api/3/filter/{id}/owner",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[86, 183])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[86, 184])),
         connect: ConnectRule::Scope(ConnectScope::Write),
         permission: Expr::All(&[Expr::LoggedIn, Expr::Any(&[Expr::Owner(Thing::Filter), Expr::Global(GlobalPermission::Administer)])]),
         locate: Locate::Filter("id"),
@@ -8964,8 +9351,8 @@ mod rows {
         id: "addSharePermission", number: 160, method: Method::Post, path: "/rest/api/3/filter/{id}/permission",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[183, 86, 87, 136, 152, 61, 64, 98, 102, 127, 128, 130, 132])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[184, 86, 87, 136, 152, 61, 64, 98, 102, 127, 128, 130, 132])),
         connect: ConnectRule::Scope(ConnectScope::Write),
         permission: Expr::All(&[Expr::Global(GlobalPermission::CreateSharedObjects), Expr::Owner(Thing::Filter)]),
         locate: Locate::Filter("id"),
@@ -8977,8 +9364,8 @@ mod rows {
         id: "deleteSharePermission", number: 161, method: Method::Delete, path: "/rest/api/3/filter/{id}/permission/{permissionId}",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[183])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[184])),
         connect: ConnectRule::Scope(ConnectScope::Delete),
         permission: Expr::All(&[Expr::LoggedIn, Expr::Owner(Thing::Filter)]),
         locate: Locate::Filter("id"),
@@ -9043,7 +9430,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[87, 152, 184, 64])),
+        granular: Some(ScopeSet::from_positions(&[87, 152, 185, 64])),
         connect: ConnectRule::Inaccessible,
         permission: Expr::SiteAdmin,
         locate: Locate::Nothing,
@@ -9082,7 +9469,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[184])),
+        granular: Some(ScopeSet::from_positions(&[185])),
         connect: ConnectRule::Inaccessible,
         permission: Expr::SiteAdmin,
         locate: Locate::Nothing,
@@ -9095,7 +9482,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[184, 64, 87, 152])),
+        granular: Some(ScopeSet::from_positions(&[185, 64, 87, 152])),
         connect: ConnectRule::Inaccessible,
         permission: Expr::SiteAdmin,
         locate: Locate::Nothing,
@@ -9146,8 +9533,8 @@ mod rows {
         id: "createIssue", number: 174, method: Method::Post, path: "/rest/api/3/issue",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[199, 168, 167, 162, 113])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[200, 169, 168, 163, 113])),
         connect: ConnectRule::Scope(ConnectScope::Write),
         permission: Expr::All(&[Expr::Project(ProjectPermission::BrowseProjects, Of::Project), Expr::Project(ProjectPermission::CreateIssues, Of::Project)]),
         locate: Locate::BodyCreateIssue,
@@ -9159,8 +9546,8 @@ mod rows {
         id: "archiveIssuesAsync", number: 175, method: Method::Post, path: "/rest/api/3/issue/archive",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[199])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[200])),
         connect: ConnectRule::Scope(ConnectScope::Write),
         permission: Expr::All(&[Expr::Any(&[Expr::SiteAdmin, Expr::Global(GlobalPermission::Administer)]), Expr::NeverKnown("the site edition is premium or enterprise"), Expr::LoggedIn]),
         locate: Locate::Nothing,
@@ -9172,8 +9559,8 @@ mod rows {
         id: "archiveIssues", number: 176, method: Method::Put, path: "/rest/api/3/issue/archive",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[199])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[200])),
         connect: ConnectRule::Scope(ConnectScope::Write),
         permission: Expr::All(&[Expr::Any(&[Expr::SiteAdmin, Expr::Global(GlobalPermission::Administer)]), Expr::NeverKnown("the site edition is premium or enterprise"), Expr::LoggedIn]),
         locate: Locate::Nothing,
@@ -9185,8 +9572,8 @@ mod rows {
         id: "createIssues", number: 177, method: Method::Post, path: "/rest/api/3/issue/bulk",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[199, 168, 167, 162, 113])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[200, 169, 168, 163, 113])),
         connect: ConnectRule::Scope(ConnectScope::Write),
         permission: Expr::All(&[Expr::Project(ProjectPermission::BrowseProjects, Of::AnyProject), Expr::Project(ProjectPermission::CreateIssues, Of::AnyProject)]),
         locate: Locate::Nothing,
@@ -9276,8 +9663,8 @@ mod rows {
         id: "bulkSetIssuesPropertiesList", number: 184, method: Method::Post, path: "/rest/api/3/issue/properties",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[194])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[195])),
         connect: ConnectRule::Scope(ConnectScope::Write),
         permission: Expr::All(&[Expr::Project(ProjectPermission::BrowseProjects, Of::EachIssue), Expr::Project(ProjectPermission::EditIssues, Of::EachIssue), Expr::IssueSecurity(Of::EachIssue)]),
         locate: Locate::NotLocated,
@@ -9289,8 +9676,8 @@ mod rows {
         id: "bulkSetIssuePropertiesByIssue", number: 185, method: Method::Post, path: "/rest/api/3/issue/properties/multi",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[194])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[195])),
         connect: ConnectRule::Scope(ConnectScope::Write),
         permission: Expr::All(&[Expr::Project(ProjectPermission::BrowseProjects, Of::EachIssue), Expr::Project(ProjectPermission::EditIssues, Of::EachIssue), Expr::IssueSecurity(Of::EachIssue)]),
         locate: Locate::NotLocated,
@@ -9302,7 +9689,7 @@ mod rows {
         id: "bulkDeleteIssueProperty", number: 186, method: Method::Delete, path: "/rest/api/3/issue/properties/{propertyKey}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
+        classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[27])),
         connect: ConnectRule::Scope(ConnectScope::Delete),
         permission: Expr::All(&[Expr::Project(ProjectPermission::BrowseProjects, Of::EachIssue), Expr::Project(ProjectPermission::EditIssues, Of::EachIssue), Expr::IssueSecurity(Of::EachIssue)]),
@@ -9315,8 +9702,8 @@ mod rows {
         id: "bulkSetIssueProperty", number: 187, method: Method::Put, path: "/rest/api/3/issue/properties/{propertyKey}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[115, 194])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[115, 195])),
         connect: ConnectRule::Scope(ConnectScope::Write),
         permission: Expr::All(&[Expr::Project(ProjectPermission::BrowseProjects, Of::EachIssue), Expr::Project(ProjectPermission::EditIssues, Of::EachIssue), Expr::IssueSecurity(Of::EachIssue)]),
         locate: Locate::NotLocated,
@@ -9328,8 +9715,8 @@ mod rows {
         id: "unarchiveIssues", number: 188, method: Method::Put, path: "/rest/api/3/issue/unarchive",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[199])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[200])),
         connect: ConnectRule::Scope(ConnectScope::Write),
         permission: Expr::All(&[Expr::Any(&[Expr::SiteAdmin, Expr::Global(GlobalPermission::Administer)]), Expr::NeverKnown("the site edition is premium or enterprise"), Expr::LoggedIn]),
         locate: Locate::Nothing,
@@ -9354,7 +9741,7 @@ mod rows {
         id: "deleteIssue", number: 190, method: Method::Delete, path: "/rest/api/3/issue/{issueIdOrKey}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
+        classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[29])),
         connect: ConnectRule::Scope(ConnectScope::Delete),
         permission: Expr::All(&[Expr::Project(ProjectPermission::BrowseProjects, Of::Issue), Expr::Project(ProjectPermission::DeleteIssues, Of::Issue), Expr::IssueSecurity(Of::Issue)]),
@@ -9380,8 +9767,8 @@ mod rows {
         id: "editIssue", number: 192, method: Method::Put, path: "/rest/api/3/issue/{issueIdOrKey}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[199])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[200])),
         connect: ConnectRule::Scope(ConnectScope::Write),
         permission: Expr::All(&[Expr::Project(ProjectPermission::BrowseProjects, Of::Issue), Expr::Project(ProjectPermission::EditIssues, Of::Issue), Expr::IssueSecurity(Of::Issue)]),
         locate: Locate::Issue("issueIdOrKey"),
@@ -9393,8 +9780,8 @@ mod rows {
         id: "assignIssue", number: 193, method: Method::Put, path: "/rest/api/3/issue/{issueIdOrKey}/assignee",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[199])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[200])),
         connect: ConnectRule::Scope(ConnectScope::Write),
         permission: Expr::All(&[Expr::Project(ProjectPermission::BrowseProjects, Of::Issue), Expr::Project(ProjectPermission::AssignIssues, Of::Issue), Expr::IssueSecurity(Of::Issue)]),
         locate: Locate::Issue("issueIdOrKey"),
@@ -9406,8 +9793,8 @@ mod rows {
         id: "addAttachment", number: 194, method: Method::Post, path: "/rest/api/3/issue/{issueIdOrKey}/attachments",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[152, 162, 62, 64])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[152, 163, 62, 64])),
         connect: ConnectRule::Scope(ConnectScope::Write),
         permission: Expr::All(&[Expr::Project(ProjectPermission::BrowseProjects, Of::Issue), Expr::Project(ProjectPermission::CreateAttachments, Of::Issue), Expr::IssueSecurity(Of::Issue)]),
         locate: Locate::Issue("issueIdOrKey"),
@@ -9458,8 +9845,8 @@ mod rows {
         id: "addComment", number: 198, method: Method::Post, path: "/rest/api/3/issue/{issueIdOrKey}/comment",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[69, 68, 87, 136, 128, 152, 168, 64])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[69, 68, 87, 136, 128, 152, 169, 64])),
         connect: ConnectRule::Scope(ConnectScope::Write),
         permission: Expr::All(&[Expr::Project(ProjectPermission::BrowseProjects, Of::Issue), Expr::Project(ProjectPermission::AddComments, Of::Issue), Expr::IssueSecurity(Of::Issue)]),
         locate: Locate::Issue("issueIdOrKey"),
@@ -9471,7 +9858,7 @@ mod rows {
         id: "deleteComment", number: 199, method: Method::Delete, path: "/rest/api/3/issue/{issueIdOrKey}/comment/{id}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
+        classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[6, 5])),
         connect: ConnectRule::Scope(ConnectScope::Delete),
         permission: Expr::All(&[Expr::Project(ProjectPermission::BrowseProjects, Of::Issue), Expr::IssueSecurity(Of::Issue), Expr::Any(&[Expr::Project(ProjectPermission::DeleteAllComments, Of::Issue), Expr::All(&[Expr::Project(ProjectPermission::DeleteOwnComments, Of::Issue), Expr::Owner(Thing::Comment)])]), Expr::Visible(Thing::Comment)]),
@@ -9497,8 +9884,8 @@ mod rows {
         id: "updateComment", number: 201, method: Method::Put, path: "/rest/api/3/issue/{issueIdOrKey}/comment/{id}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[69, 68, 87, 136, 128, 152, 168, 64])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[69, 68, 87, 136, 128, 152, 169, 64])),
         connect: ConnectRule::Scope(ConnectScope::Write),
         permission: Expr::All(&[Expr::Project(ProjectPermission::BrowseProjects, Of::Issue), Expr::IssueSecurity(Of::Issue), Expr::Any(&[Expr::Project(ProjectPermission::EditAllComments, Of::Issue), Expr::All(&[Expr::Project(ProjectPermission::EditOwnComments, Of::Issue), Expr::Owner(Thing::Comment)])]), Expr::Visible(Thing::Comment)]),
         locate: Locate::OnIssue("issueIdOrKey", Thing::Comment, "id"),
@@ -9523,7 +9910,7 @@ mod rows {
         id: "notify", number: 203, method: Method::Post, path: "/rest/api/3/issue/{issueIdOrKey}/notify",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
+        classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[159])),
         connect: ConnectRule::Scope(ConnectScope::Write),
         permission: Expr::All(&[Expr::Project(ProjectPermission::BrowseProjects, Of::Issue), Expr::IssueSecurity(Of::Issue)]),
@@ -9549,7 +9936,7 @@ mod rows {
         id: "deleteIssueProperty", number: 205, method: Method::Delete, path: "/rest/api/3/issue/{issueIdOrKey}/properties/{propertyKey}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
+        classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[27])),
         connect: ConnectRule::Scope(ConnectScope::Delete),
         permission: Expr::All(&[Expr::Project(ProjectPermission::BrowseProjects, Of::Issue), Expr::Project(ProjectPermission::EditIssues, Of::Issue), Expr::IssueSecurity(Of::Issue)]),
@@ -9575,8 +9962,8 @@ mod rows {
         id: "setIssueProperty", number: 207, method: Method::Put, path: "/rest/api/3/issue/{issueIdOrKey}/properties/{propertyKey}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[194])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[195])),
         connect: ConnectRule::Scope(ConnectScope::Write),
         permission: Expr::All(&[Expr::Project(ProjectPermission::BrowseProjects, Of::Issue), Expr::Project(ProjectPermission::EditIssues, Of::Issue), Expr::IssueSecurity(Of::Issue)]),
         locate: Locate::Issue("issueIdOrKey"),
@@ -9588,8 +9975,8 @@ mod rows {
         id: "deleteRemoteIssueLinkByGlobalId", number: 208, method: Method::Delete, path: "/rest/api/3/issue/{issueIdOrKey}/remotelink",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[28, 199])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[28, 200])),
         connect: ConnectRule::Scope(ConnectScope::Delete),
         permission: Expr::All(&[Expr::Project(ProjectPermission::BrowseProjects, Of::Issue), Expr::Project(ProjectPermission::LinkIssues, Of::Issue), Expr::IssueSecurity(Of::Issue)]),
         locate: Locate::Issue("issueIdOrKey"),
@@ -9614,8 +10001,8 @@ mod rows {
         id: "createOrUpdateRemoteIssueLink", number: 210, method: Method::Post, path: "/rest/api/3/issue/{issueIdOrKey}/remotelink",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[199, 195, 107])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[200, 196, 107])),
         connect: ConnectRule::Scope(ConnectScope::Write),
         permission: Expr::All(&[Expr::Project(ProjectPermission::BrowseProjects, Of::Issue), Expr::Project(ProjectPermission::LinkIssues, Of::Issue), Expr::IssueSecurity(Of::Issue)]),
         locate: Locate::Issue("issueIdOrKey"),
@@ -9627,8 +10014,8 @@ mod rows {
         id: "deleteRemoteIssueLinkById", number: 211, method: Method::Delete, path: "/rest/api/3/issue/{issueIdOrKey}/remotelink/{linkId}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[28, 199])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[28, 200])),
         connect: ConnectRule::Scope(ConnectScope::Delete),
         permission: Expr::All(&[Expr::Project(ProjectPermission::BrowseProjects, Of::Issue), Expr::Project(ProjectPermission::EditIssues, Of::Issue), Expr::Project(ProjectPermission::LinkIssues, Of::Issue), Expr::IssueSecurity(Of::Issue)]),
         locate: Locate::Issue("issueIdOrKey"),
@@ -9653,8 +10040,8 @@ mod rows {
         id: "updateRemoteIssueLink", number: 213, method: Method::Put, path: "/rest/api/3/issue/{issueIdOrKey}/remotelink/{linkId}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[199, 195])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[200, 196])),
         connect: ConnectRule::Scope(ConnectScope::Write),
         permission: Expr::All(&[Expr::Project(ProjectPermission::BrowseProjects, Of::Issue), Expr::Project(ProjectPermission::LinkIssues, Of::Issue), Expr::IssueSecurity(Of::Issue)]),
         locate: Locate::Issue("issueIdOrKey"),
@@ -9679,8 +10066,8 @@ mod rows {
         id: "doTransition", number: 215, method: Method::Post, path: "/rest/api/3/issue/{issueIdOrKey}/transitions",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[199, 194])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[200, 195])),
         connect: ConnectRule::Scope(ConnectScope::Write),
         permission: Expr::All(&[Expr::Project(ProjectPermission::BrowseProjects, Of::Issue), Expr::Project(ProjectPermission::TransitionIssues, Of::Issue), Expr::IssueSecurity(Of::Issue)]),
         locate: Locate::Issue("issueIdOrKey"),
@@ -9692,8 +10079,8 @@ mod rows {
         id: "removeVote", number: 216, method: Method::Delete, path: "/rest/api/3/issue/{issueIdOrKey}/votes",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[197])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[198])),
         connect: ConnectRule::Scope(ConnectScope::Delete),
         permission: Expr::All(&[Expr::Project(ProjectPermission::BrowseProjects, Of::Issue), Expr::IssueSecurity(Of::Issue)]),
         locate: Locate::Issue("issueIdOrKey"),
@@ -9718,8 +10105,8 @@ mod rows {
         id: "addVote", number: 218, method: Method::Post, path: "/rest/api/3/issue/{issueIdOrKey}/votes",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[197])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[198])),
         connect: ConnectRule::Scope(ConnectScope::Write),
         permission: Expr::All(&[Expr::Project(ProjectPermission::BrowseProjects, Of::Issue), Expr::IssueSecurity(Of::Issue)]),
         locate: Locate::Issue("issueIdOrKey"),
@@ -9731,8 +10118,8 @@ mod rows {
         id: "removeWatcher", number: 219, method: Method::Delete, path: "/rest/api/3/issue/{issueIdOrKey}/watchers",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[198])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[199])),
         connect: ConnectRule::Scope(ConnectScope::Delete),
         permission: Expr::All(&[Expr::Project(ProjectPermission::BrowseProjects, Of::Issue), Expr::IssueSecurity(Of::Issue), Expr::Cases(&[(When::TargetUserIsCaller, Expr::Nothing), (When::Otherwise, Expr::Project(ProjectPermission::ManageWatchers, Of::Issue))])]),
         locate: Locate::IssueAndUser("issueIdOrKey"),
@@ -9757,8 +10144,8 @@ mod rows {
         id: "addWatcher", number: 221, method: Method::Post, path: "/rest/api/3/issue/{issueIdOrKey}/watchers",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[198])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[199])),
         connect: ConnectRule::Scope(ConnectScope::Write),
         permission: Expr::All(&[Expr::Project(ProjectPermission::BrowseProjects, Of::Issue), Expr::IssueSecurity(Of::Issue), Expr::Cases(&[(When::TargetUserIsCaller, Expr::Nothing), (When::Otherwise, Expr::Project(ProjectPermission::ManageWatchers, Of::Issue))])]),
         locate: Locate::IssueAndUser("issueIdOrKey"),
@@ -9770,8 +10157,8 @@ mod rows {
         id: "bulkDeleteWorklogs", number: 222, method: Method::Delete, path: "/rest/api/3/issue/{issueIdOrKey}/worklog",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[26, 25, 196, 87, 104, 128, 152, 103])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[26, 25, 197, 87, 104, 128, 152, 103])),
         connect: ConnectRule::Scope(ConnectScope::Delete),
         permission: Expr::All(&[Expr::Project(ProjectPermission::BrowseProjects, Of::Issue), Expr::IssueSecurity(Of::Issue), Expr::Project(ProjectPermission::DeleteAllWorklogs, Of::Issue), Expr::Visible(Thing::Worklog)]),
         locate: Locate::NotLocated,
@@ -9796,8 +10183,8 @@ mod rows {
         id: "addWorklog", number: 224, method: Method::Post, path: "/rest/api/3/issue/{issueIdOrKey}/worklog",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[193, 192, 64, 87, 104, 128, 152, 103])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[194, 193, 64, 87, 104, 128, 152, 103])),
         connect: ConnectRule::Scope(ConnectScope::Write),
         permission: Expr::All(&[Expr::Project(ProjectPermission::BrowseProjects, Of::Issue), Expr::Project(ProjectPermission::WorkOnIssues, Of::Issue), Expr::IssueSecurity(Of::Issue)]),
         locate: Locate::Issue("issueIdOrKey"),
@@ -9809,8 +10196,8 @@ mod rows {
         id: "bulkMoveWorklogs", number: 225, method: Method::Post, path: "/rest/api/3/issue/{issueIdOrKey}/worklog/move",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[104, 193, 26, 103, 192, 25, 196, 87, 128, 152])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[104, 194, 26, 103, 193, 25, 197, 87, 128, 152])),
         connect: ConnectRule::Scope(ConnectScope::Write),
         permission: Expr::All(&[Expr::Project(ProjectPermission::BrowseProjects, Of::BothIssues), Expr::IssueSecurity(Of::BothIssues), Expr::Project(ProjectPermission::DeleteAllWorklogs, Of::Issue), Expr::Project(ProjectPermission::WorkOnIssues, Of::OtherIssue), Expr::Visible(Thing::Worklog)]),
         locate: Locate::NotLocated,
@@ -9822,8 +10209,8 @@ mod rows {
         id: "deleteWorklog", number: 226, method: Method::Delete, path: "/rest/api/3/issue/{issueIdOrKey}/worklog/{id}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[26, 25, 196])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[26, 25, 197])),
         connect: ConnectRule::Scope(ConnectScope::Delete),
         permission: Expr::All(&[Expr::Project(ProjectPermission::BrowseProjects, Of::Issue), Expr::IssueSecurity(Of::Issue), Expr::Any(&[Expr::Project(ProjectPermission::DeleteAllWorklogs, Of::Issue), Expr::All(&[Expr::Project(ProjectPermission::DeleteOwnWorklogs, Of::Issue), Expr::Owner(Thing::Worklog)])]), Expr::Visible(Thing::Worklog)]),
         locate: Locate::OnIssue("issueIdOrKey", Thing::Worklog, "id"),
@@ -9848,8 +10235,8 @@ mod rows {
         id: "updateWorklog", number: 228, method: Method::Put, path: "/rest/api/3/issue/{issueIdOrKey}/worklog/{id}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[69, 87, 104, 103, 128, 152, 168, 193, 192, 64])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[69, 87, 104, 103, 128, 152, 169, 194, 193, 64])),
         connect: ConnectRule::Scope(ConnectScope::Write),
         permission: Expr::All(&[Expr::Project(ProjectPermission::BrowseProjects, Of::Issue), Expr::IssueSecurity(Of::Issue), Expr::Any(&[Expr::Project(ProjectPermission::EditAllWorklogs, Of::Issue), Expr::All(&[Expr::Project(ProjectPermission::EditOwnWorklogs, Of::Issue), Expr::Owner(Thing::Worklog)])]), Expr::Visible(Thing::Worklog)]),
         locate: Locate::OnIssue("issueIdOrKey", Thing::Worklog, "id"),
@@ -9874,7 +10261,7 @@ mod rows {
         id: "deleteWorklogProperty", number: 230, method: Method::Delete, path: "/rest/api/3/issue/{issueIdOrKey}/worklog/{worklogId}/properties/{propertyKey}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
+        classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[25])),
         connect: ConnectRule::Scope(ConnectScope::Delete),
         permission: Expr::All(&[Expr::Project(ProjectPermission::BrowseProjects, Of::Issue), Expr::IssueSecurity(Of::Issue), Expr::Any(&[Expr::Project(ProjectPermission::EditAllWorklogs, Of::Issue), Expr::All(&[Expr::Project(ProjectPermission::EditOwnWorklogs, Of::Issue), Expr::Owner(Thing::Worklog)])]), Expr::Visible(Thing::Worklog)]),
@@ -9900,8 +10287,8 @@ mod rows {
         id: "setWorklogProperty", number: 232, method: Method::Put, path: "/rest/api/3/issue/{issueIdOrKey}/worklog/{worklogId}/properties/{propertyKey}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[192])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[193])),
         connect: ConnectRule::Scope(ConnectScope::Write),
         permission: Expr::All(&[Expr::Project(ProjectPermission::BrowseProjects, Of::Issue), Expr::IssueSecurity(Of::Issue), Expr::Any(&[Expr::Project(ProjectPermission::EditAllWorklogs, Of::Issue), Expr::All(&[Expr::Project(ProjectPermission::EditOwnWorklogs, Of::Issue), Expr::Owner(Thing::Worklog)])]), Expr::Visible(Thing::Worklog)]),
         locate: Locate::OnIssue("issueIdOrKey", Thing::Worklog, "worklogId"),
@@ -9913,8 +10300,8 @@ mod rows {
         id: "linkIssues", number: 233, method: Method::Post, path: "/rest/api/3/issueLink",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[168, 199, 187])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[169, 200, 188])),
         connect: ConnectRule::Scope(ConnectScope::Write),
         permission: Expr::All(&[Expr::Project(ProjectPermission::BrowseProjects, Of::BothIssues), Expr::Project(ProjectPermission::LinkIssues, Of::OtherIssue), Expr::IssueSecurity(Of::BothIssues), Expr::Visible(Thing::Comment)]),
         locate: Locate::BodyIssueLink,
@@ -9926,7 +10313,7 @@ mod rows {
         id: "deleteIssueLink", number: 234, method: Method::Delete, path: "/rest/api/3/issueLink/{linkId}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
+        classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[20])),
         connect: ConnectRule::Scope(ConnectScope::Delete),
         permission: Expr::All(&[Expr::Project(ProjectPermission::BrowseProjects, Of::BothIssues), Expr::Any(&[Expr::Project(ProjectPermission::LinkIssues, Of::Issue), Expr::Project(ProjectPermission::LinkIssues, Of::OtherIssue)]), Expr::IssueSecurity(Of::BothIssues)]),
@@ -9966,7 +10353,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[186])),
+        granular: Some(ScopeSet::from_positions(&[187])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -10005,7 +10392,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[92, 186])),
+        granular: Some(ScopeSet::from_positions(&[92, 187])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -10265,7 +10652,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[191, 64, 102, 127, 136])),
+        granular: Some(ScopeSet::from_positions(&[192, 64, 102, 127, 136])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -10317,7 +10704,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[191, 64, 102, 127, 136])),
+        granular: Some(ScopeSet::from_positions(&[192, 64, 102, 127, 136])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -10343,7 +10730,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[163, 191, 64])),
+        granular: Some(ScopeSet::from_positions(&[164, 192, 64])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -10395,7 +10782,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[190])),
+        granular: Some(ScopeSet::from_positions(&[191])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -10421,7 +10808,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[188])),
+        granular: Some(ScopeSet::from_positions(&[189])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -10460,7 +10847,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[188, 213])),
+        granular: Some(ScopeSet::from_positions(&[189, 214])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -10473,7 +10860,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[21, 213])),
+        granular: Some(ScopeSet::from_positions(&[21, 214])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -10486,7 +10873,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[188])),
+        granular: Some(ScopeSet::from_positions(&[189])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -10499,7 +10886,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[188])),
+        granular: Some(ScopeSet::from_positions(&[189])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -10512,7 +10899,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[188])),
+        granular: Some(ScopeSet::from_positions(&[189])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -10525,7 +10912,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[188])),
+        granular: Some(ScopeSet::from_positions(&[189])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -10551,7 +10938,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[189])),
+        granular: Some(ScopeSet::from_positions(&[190])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -10590,7 +10977,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[189, 213])),
+        granular: Some(ScopeSet::from_positions(&[190, 214])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -10616,7 +11003,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[189])),
+        granular: Some(ScopeSet::from_positions(&[190])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -10629,7 +11016,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[189])),
+        granular: Some(ScopeSet::from_positions(&[190])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -10642,7 +11029,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[189])),
+        granular: Some(ScopeSet::from_positions(&[190])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -10655,7 +11042,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[189])),
+        granular: Some(ScopeSet::from_positions(&[190])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -10733,7 +11120,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::EMPTY),
-        granular: Some(ScopeSet::from_positions(&[161])),
+        granular: Some(ScopeSet::from_positions(&[162])),
         connect: ConnectRule::Scope(ConnectScope::Read),
         permission: Expr::Caller(CallerRule { connect: true, forge: true, oauth: false, internal: false, owns: Some("jql_function"), app_only: false }),
         locate: Locate::NotLocated,
@@ -10772,7 +11159,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
-        granular: Some(ScopeSet::from_positions(&[83, 160, 118])),
+        granular: Some(ScopeSet::from_positions(&[83, 161, 118])),
         connect: ConnectRule::Scope(ConnectScope::Read),
         permission: Expr::Nothing,
         locate: Locate::Nothing,
@@ -10785,7 +11172,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[116])),
-        granular: Some(ScopeSet::from_positions(&[152, 118, 160])),
+        granular: Some(ScopeSet::from_positions(&[152, 118, 161])),
         connect: ConnectRule::Scope(ConnectScope::Read),
         permission: Expr::LoggedIn,
         locate: Locate::Nothing,
@@ -10889,7 +11276,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[221])),
+        granular: Some(ScopeSet::from_positions(&[222])),
         connect: ConnectRule::Scope(ConnectScope::ActAsUser),
         permission: Expr::LoggedIn,
         locate: Locate::Nothing,
@@ -11097,7 +11484,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[202, 61, 83, 87, 123, 124, 128, 152, 64, 127, 136])),
+        granular: Some(ScopeSet::from_positions(&[203, 61, 83, 87, 123, 124, 128, 152, 64, 127, 136])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -11136,7 +11523,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[202, 61, 83, 87, 123, 124, 128, 152, 64, 127, 136])),
+        granular: Some(ScopeSet::from_positions(&[203, 61, 83, 87, 123, 124, 128, 152, 64, 127, 136])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -11162,7 +11549,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[61, 83, 87, 124, 128, 152, 203])),
+        granular: Some(ScopeSet::from_positions(&[61, 83, 87, 124, 128, 152, 204])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -11213,7 +11600,7 @@ mod rows {
         id: "createPlan", number: 333, method: Method::Post, path: "/rest/api/3/plans/plan",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
+        classic: Some(ScopeSet::from_positions(&[202])),
         granular: None,
         connect: ConnectRule::Inaccessible,
         permission: Expr::Global(GlobalPermission::Administer),
@@ -11239,7 +11626,7 @@ mod rows {
         id: "updatePlan", number: 335, method: Method::Put, path: "/rest/api/3/plans/plan/{planId}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
+        classic: Some(ScopeSet::from_positions(&[202])),
         granular: None,
         connect: ConnectRule::Inaccessible,
         permission: Expr::Global(GlobalPermission::Administer),
@@ -11252,7 +11639,7 @@ mod rows {
         id: "archivePlan", number: 336, method: Method::Put, path: "/rest/api/3/plans/plan/{planId}/archive",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
+        classic: Some(ScopeSet::from_positions(&[202])),
         granular: None,
         connect: ConnectRule::Inaccessible,
         permission: Expr::Global(GlobalPermission::Administer),
@@ -11265,7 +11652,7 @@ mod rows {
         id: "duplicatePlan", number: 337, method: Method::Post, path: "/rest/api/3/plans/plan/{planId}/duplicate",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
+        classic: Some(ScopeSet::from_positions(&[202])),
         granular: None,
         connect: ConnectRule::Inaccessible,
         permission: Expr::Global(GlobalPermission::Administer),
@@ -11291,7 +11678,7 @@ mod rows {
         id: "addAtlassianTeam", number: 339, method: Method::Post, path: "/rest/api/3/plans/plan/{planId}/team/atlassian",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
+        classic: Some(ScopeSet::from_positions(&[202])),
         granular: None,
         connect: ConnectRule::Inaccessible,
         permission: Expr::Global(GlobalPermission::Administer),
@@ -11304,7 +11691,7 @@ mod rows {
         id: "removeAtlassianTeam", number: 340, method: Method::Delete, path: "/rest/api/3/plans/plan/{planId}/team/atlassian/{atlassianTeamId}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
+        classic: Some(ScopeSet::from_positions(&[202])),
         granular: None,
         connect: ConnectRule::Inaccessible,
         permission: Expr::Global(GlobalPermission::Administer),
@@ -11330,7 +11717,7 @@ mod rows {
         id: "updateAtlassianTeam", number: 342, method: Method::Put, path: "/rest/api/3/plans/plan/{planId}/team/atlassian/{atlassianTeamId}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
+        classic: Some(ScopeSet::from_positions(&[202])),
         granular: None,
         connect: ConnectRule::Inaccessible,
         permission: Expr::Global(GlobalPermission::Administer),
@@ -11343,7 +11730,7 @@ mod rows {
         id: "createPlanOnlyTeam", number: 343, method: Method::Post, path: "/rest/api/3/plans/plan/{planId}/team/planonly",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
+        classic: Some(ScopeSet::from_positions(&[202])),
         granular: None,
         connect: ConnectRule::Inaccessible,
         permission: Expr::Global(GlobalPermission::Administer),
@@ -11356,7 +11743,7 @@ mod rows {
         id: "deletePlanOnlyTeam", number: 344, method: Method::Delete, path: "/rest/api/3/plans/plan/{planId}/team/planonly/{planOnlyTeamId}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
+        classic: Some(ScopeSet::from_positions(&[202])),
         granular: None,
         connect: ConnectRule::Inaccessible,
         permission: Expr::Global(GlobalPermission::Administer),
@@ -11382,7 +11769,7 @@ mod rows {
         id: "updatePlanOnlyTeam", number: 346, method: Method::Put, path: "/rest/api/3/plans/plan/{planId}/team/planonly/{planOnlyTeamId}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
+        classic: Some(ScopeSet::from_positions(&[202])),
         granular: None,
         connect: ConnectRule::Inaccessible,
         permission: Expr::Global(GlobalPermission::Administer),
@@ -11395,7 +11782,7 @@ mod rows {
         id: "trashPlan", number: 347, method: Method::Put, path: "/rest/api/3/plans/plan/{planId}/trash",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
+        classic: Some(ScopeSet::from_positions(&[202])),
         granular: None,
         connect: ConnectRule::Inaccessible,
         permission: Expr::Global(GlobalPermission::Administer),
@@ -11526,7 +11913,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[204])),
+        granular: Some(ScopeSet::from_positions(&[205])),
         connect: ConnectRule::Inaccessible,
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -11578,7 +11965,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[204])),
+        granular: Some(ScopeSet::from_positions(&[205])),
         connect: ConnectRule::Inaccessible,
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -11630,7 +12017,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Policy, anonymous: true, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[213, 136])),
+        granular: Some(ScopeSet::from_positions(&[214, 136])),
         connect: ConnectRule::Scope(ConnectScope::ProjectAdmin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -11643,7 +12030,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[213, 136])),
+        granular: Some(ScopeSet::from_positions(&[214, 136])),
         connect: ConnectRule::Inaccessible,
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -11656,7 +12043,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[213, 136])),
+        granular: Some(ScopeSet::from_positions(&[214, 136])),
         connect: ConnectRule::Inaccessible,
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -11669,7 +12056,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[213, 136])),
+        granular: Some(ScopeSet::from_positions(&[214, 136])),
         connect: ConnectRule::Inaccessible,
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -11682,7 +12069,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[213, 136])),
+        granular: Some(ScopeSet::from_positions(&[214, 136])),
         connect: ConnectRule::Inaccessible,
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -11695,7 +12082,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[213, 136])),
+        granular: Some(ScopeSet::from_positions(&[214, 136])),
         connect: ConnectRule::Inaccessible,
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -11812,7 +12199,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Policy, anonymous: true, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
-        granular: Some(ScopeSet::from_positions(&[102, 136, 135, 152, 213, 208, 61, 64, 87, 98, 127, 130, 132])),
+        granular: Some(ScopeSet::from_positions(&[102, 136, 135, 152, 214, 209, 61, 64, 87, 98, 127, 130, 132])),
         connect: ConnectRule::Scope(ConnectScope::ProjectAdmin),
         permission: Expr::Cases(&[(When::ChangesKeyOrScheme, Expr::Global(GlobalPermission::Administer)), (When::KeepsKeyAndSchemes, Expr::Project(ProjectPermission::AdministerProjects, Of::Project))]),
         locate: Locate::ProjectUpdate("projectIdOrKey"),
@@ -11825,7 +12212,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Policy, anonymous: true, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
-        granular: Some(ScopeSet::from_positions(&[213])),
+        granular: Some(ScopeSet::from_positions(&[214])),
         connect: ConnectRule::Scope(ConnectScope::ProjectAdmin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Project("projectIdOrKey"),
@@ -11838,7 +12225,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
-        granular: Some(ScopeSet::from_positions(&[208])),
+        granular: Some(ScopeSet::from_positions(&[209])),
         connect: ConnectRule::Scope(ConnectScope::ProjectAdmin),
         permission: Expr::Project(ProjectPermission::AdministerProjects, Of::Project),
         locate: Locate::Project("projectIdOrKey"),
@@ -11864,7 +12251,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
-        granular: Some(ScopeSet::from_positions(&[208, 64])),
+        granular: Some(ScopeSet::from_positions(&[209, 64])),
         connect: ConnectRule::Scope(ConnectScope::ProjectAdmin),
         permission: Expr::Project(ProjectPermission::AdministerProjects, Of::Project),
         locate: Locate::Project("projectIdOrKey"),
@@ -11903,7 +12290,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
-        granular: Some(ScopeSet::from_positions(&[213])),
+        granular: Some(ScopeSet::from_positions(&[214])),
         connect: ConnectRule::Scope(ConnectScope::ProjectAdmin),
         permission: Expr::Any(&[Expr::Project(ProjectPermission::AdministerProjects, Of::Project), Expr::Global(GlobalPermission::Administer)]),
         locate: Locate::Project("projectIdOrKey"),
@@ -11929,7 +12316,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
-        granular: Some(ScopeSet::from_positions(&[213])),
+        granular: Some(ScopeSet::from_positions(&[214])),
         connect: ConnectRule::Scope(ConnectScope::ProjectAdmin),
         permission: Expr::Any(&[Expr::Project(ProjectPermission::AdministerProjects, Of::Project), Expr::Global(GlobalPermission::Administer)]),
         locate: Locate::Project("projectIdOrKey"),
@@ -11968,7 +12355,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Policy, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[213, 212])),
+        granular: Some(ScopeSet::from_positions(&[214, 213])),
         connect: ConnectRule::Scope(ConnectScope::ProjectAdmin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Project("projectIdOrKey"),
@@ -11994,7 +12381,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
-        granular: Some(ScopeSet::from_positions(&[211, 134])),
+        granular: Some(ScopeSet::from_positions(&[212, 134])),
         connect: ConnectRule::Scope(ConnectScope::ProjectAdmin),
         permission: Expr::Any(&[Expr::Project(ProjectPermission::AdministerProjects, Of::Project), Expr::Global(GlobalPermission::Administer)]),
         locate: Locate::Project("projectIdOrKey"),
@@ -12046,7 +12433,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
-        granular: Some(ScopeSet::from_positions(&[212])),
+        granular: Some(ScopeSet::from_positions(&[213])),
         connect: ConnectRule::Scope(ConnectScope::Write),
         permission: Expr::Any(&[Expr::Project(ProjectPermission::AdministerProjects, Of::Project), Expr::Global(GlobalPermission::Administer)]),
         locate: Locate::Project("projectIdOrKey"),
@@ -12059,7 +12446,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Policy, anonymous: true, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[102, 136, 135, 152, 213, 61, 64, 87, 98, 127, 130, 132])),
+        granular: Some(ScopeSet::from_positions(&[102, 136, 135, 152, 214, 61, 64, 87, 98, 127, 130, 132])),
         connect: ConnectRule::Scope(ConnectScope::ProjectAdmin),
         permission: Expr::Cases(&[(When::CompanyManaged, Expr::Global(GlobalPermission::Administer)), (When::TeamManaged, Expr::Any(&[Expr::Project(ProjectPermission::AdministerProjects, Of::Project), Expr::Global(GlobalPermission::Administer)]))]),
         locate: Locate::Project("projectIdOrKey"),
@@ -12111,7 +12498,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Policy, anonymous: true, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[152, 87, 128, 136, 206, 64, 127])),
+        granular: Some(ScopeSet::from_positions(&[152, 87, 128, 136, 207, 64, 127])),
         connect: ConnectRule::Scope(ConnectScope::ProjectAdmin),
         permission: Expr::Any(&[Expr::Project(ProjectPermission::AdministerProjects, Of::Project), Expr::Global(GlobalPermission::Administer)]),
         locate: Locate::Project("projectIdOrKey"),
@@ -12124,7 +12511,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Policy, anonymous: true, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
-        granular: Some(ScopeSet::from_positions(&[152, 87, 128, 136, 206, 64, 127])),
+        granular: Some(ScopeSet::from_positions(&[152, 87, 128, 136, 207, 64, 127])),
         connect: ConnectRule::Scope(ConnectScope::ProjectAdmin),
         permission: Expr::Any(&[Expr::Project(ProjectPermission::AdministerProjects, Of::Project), Expr::Global(GlobalPermission::Administer)]),
         locate: Locate::Project("projectIdOrKey"),
@@ -12202,7 +12589,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
-        granular: Some(ScopeSet::from_positions(&[210])),
+        granular: Some(ScopeSet::from_positions(&[211])),
         connect: ConnectRule::Scope(ConnectScope::ProjectAdmin),
         permission: Expr::Any(&[Expr::Project(ProjectPermission::AdministerProjects, Of::Project), Expr::Global(GlobalPermission::Administer)]),
         locate: Locate::Project("projectId"),
@@ -12267,7 +12654,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
-        granular: Some(ScopeSet::from_positions(&[61, 83, 87, 123, 124, 128, 152, 213, 64, 127, 136])),
+        granular: Some(ScopeSet::from_positions(&[61, 83, 87, 123, 124, 128, 152, 214, 64, 127, 136])),
         connect: ConnectRule::Scope(ConnectScope::ProjectAdmin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Project("projectKeyOrId"),
@@ -12306,7 +12693,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
-        granular: Some(ScopeSet::from_positions(&[205, 127])),
+        granular: Some(ScopeSet::from_positions(&[206, 127])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -12345,7 +12732,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
-        granular: Some(ScopeSet::from_positions(&[127, 205])),
+        granular: Some(ScopeSet::from_positions(&[127, 206])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -12553,7 +12940,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[152, 87, 136, 206, 64, 127, 128])),
+        granular: Some(ScopeSet::from_positions(&[152, 87, 136, 207, 64, 127, 128])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -12592,7 +12979,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[152, 87, 136, 206, 64, 127, 128])),
+        granular: Some(ScopeSet::from_positions(&[152, 87, 136, 207, 64, 127, 128])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -12605,7 +12992,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[152, 87, 136, 206, 64, 127, 128])),
+        granular: Some(ScopeSet::from_positions(&[152, 87, 136, 207, 64, 127, 128])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -12618,7 +13005,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[206, 152, 87, 128, 136, 64, 127])),
+        granular: Some(ScopeSet::from_positions(&[207, 152, 87, 128, 136, 64, 127])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -12644,7 +13031,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[152, 87, 128, 136, 206, 64, 127])),
+        granular: Some(ScopeSet::from_positions(&[152, 87, 128, 136, 207, 64, 127])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -12670,7 +13057,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
-        granular: Some(ScopeSet::from_positions(&[136, 143, 217, 64, 127])),
+        granular: Some(ScopeSet::from_positions(&[136, 143, 218, 64, 127])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -12683,7 +13070,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
-        granular: Some(ScopeSet::from_positions(&[136, 143, 217])),
+        granular: Some(ScopeSet::from_positions(&[136, 143, 218])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -12722,7 +13109,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
-        granular: Some(ScopeSet::from_positions(&[136, 143, 217, 64, 127])),
+        granular: Some(ScopeSet::from_positions(&[136, 143, 218, 64, 127])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -12761,7 +13148,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
-        granular: Some(ScopeSet::from_positions(&[142, 216])),
+        granular: Some(ScopeSet::from_positions(&[142, 217])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -12787,7 +13174,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
-        granular: Some(ScopeSet::from_positions(&[142, 216])),
+        granular: Some(ScopeSet::from_positions(&[142, 217])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -12813,7 +13200,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
-        granular: Some(ScopeSet::from_positions(&[144, 218])),
+        granular: Some(ScopeSet::from_positions(&[144, 219])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -12839,7 +13226,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
-        granular: Some(ScopeSet::from_positions(&[218])),
+        granular: Some(ScopeSet::from_positions(&[219])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -12852,7 +13239,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
-        granular: Some(ScopeSet::from_positions(&[217])),
+        granular: Some(ScopeSet::from_positions(&[218])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -12878,7 +13265,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[215])),
+        granular: Some(ScopeSet::from_positions(&[216])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -12904,7 +13291,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[215])),
+        granular: Some(ScopeSet::from_positions(&[216])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -13086,7 +13473,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[228])),
+        granular: Some(ScopeSet::from_positions(&[229])),
         connect: ConnectRule::Inaccessible,
         permission: Expr::Any(&[Expr::Global(GlobalPermission::Administer), Expr::Project(ProjectPermission::AdministerProjects, Of::EachProject)]),
         locate: Locate::NotLocated,
@@ -13112,7 +13499,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[228])),
+        granular: Some(ScopeSet::from_positions(&[229])),
         connect: ConnectRule::Inaccessible,
         permission: Expr::Any(&[Expr::Global(GlobalPermission::Administer), Expr::Project(ProjectPermission::AdministerProjects, Of::EachProject)]),
         locate: Locate::NotLocated,
@@ -13125,7 +13512,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[228])),
+        granular: Some(ScopeSet::from_positions(&[229])),
         connect: ConnectRule::Inaccessible,
         permission: Expr::Any(&[Expr::Global(GlobalPermission::Administer), Expr::Project(ProjectPermission::AdministerProjects, Of::EachProject)]),
         locate: Locate::NotLocated,
@@ -13215,7 +13602,7 @@ mod rows {
         id: "cancelTask", number: 487, method: Method::Post, path: "/rest/api/3/task/{taskId}/cancel",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
+        classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[0])),
         connect: ConnectRule::Scope(ConnectScope::None),
         permission: Expr::Any(&[Expr::Global(GlobalPermission::Administer), Expr::Owner(Thing::Task)]),
@@ -13242,7 +13629,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
-        granular: Some(ScopeSet::from_positions(&[117, 161])),
+        granular: Some(ScopeSet::from_positions(&[117, 162])),
         connect: ConnectRule::Inaccessible,
         permission: Expr::All(&[Expr::Caller(CallerRule { connect: false, forge: true, oauth: false, internal: false, owns: None, app_only: false }), Expr::Cases(&[(When::NeverKnown("names no contexts"), Expr::Nothing), (When::Otherwise, Expr::Project(ProjectPermission::BrowseProjects, Of::EachProject))])]),
         locate: Locate::NotLocated,
@@ -13255,7 +13642,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::EMPTY),
-        granular: Some(ScopeSet::from_positions(&[161])),
+        granular: Some(ScopeSet::from_positions(&[162])),
         connect: ConnectRule::Inaccessible,
         permission: Expr::Caller(CallerRule { connect: false, forge: true, oauth: false, internal: false, owns: Some("ui_modification"), app_only: false }),
         locate: Locate::NotLocated,
@@ -13268,7 +13655,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
-        granular: Some(ScopeSet::from_positions(&[117, 161])),
+        granular: Some(ScopeSet::from_positions(&[117, 162])),
         connect: ConnectRule::Inaccessible,
         permission: Expr::All(&[Expr::Caller(CallerRule { connect: false, forge: true, oauth: false, internal: false, owns: Some("ui_modification"), app_only: false }), Expr::Cases(&[(When::NeverKnown("names no contexts"), Expr::Nothing), (When::Otherwise, Expr::Project(ProjectPermission::BrowseProjects, Of::EachProject))])]),
         locate: Locate::NotLocated,
@@ -13294,7 +13681,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[163, 64])),
+        granular: Some(ScopeSet::from_positions(&[164, 64])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -13359,7 +13746,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Policy, anonymous: true, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[224])),
+        granular: Some(ScopeSet::from_positions(&[225])),
         connect: ConnectRule::Inaccessible,
         permission: Expr::SiteAdmin,
         locate: Locate::Nothing,
@@ -13385,7 +13772,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Policy, anonymous: true, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[224])),
+        granular: Some(ScopeSet::from_positions(&[225])),
         connect: ConnectRule::Inaccessible,
         permission: Expr::All(&[Expr::Global(GlobalPermission::Administer), Expr::OrgAdmin]),
         locate: Locate::Nothing,
@@ -13476,7 +13863,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[222])),
+        granular: Some(ScopeSet::from_positions(&[223])),
         connect: ConnectRule::Inaccessible,
         permission: Expr::Cases(&[(When::TargetUserIsCaller, Expr::LoggedIn), (When::Otherwise, Expr::Global(GlobalPermission::Administer))]),
         locate: Locate::User,
@@ -13566,7 +13953,7 @@ mod rows {
         id: "deleteUserProperty", number: 514, method: Method::Delete, path: "/rest/api/3/user/properties/{propertyKey}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
+        classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[48])),
         connect: ConnectRule::Scope(ConnectScope::Delete),
         permission: Expr::Cases(&[(When::TargetUserIsCaller, Expr::LoggedIn), (When::Otherwise, Expr::Global(GlobalPermission::Administer))]),
@@ -13592,8 +13979,8 @@ mod rows {
         id: "setUserProperty", number: 516, method: Method::Put, path: "/rest/api/3/user/properties/{propertyKey}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[223])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[224])),
         connect: ConnectRule::Scope(ConnectScope::Write),
         permission: Expr::Cases(&[(When::TargetUserIsCaller, Expr::LoggedIn), (When::Otherwise, Expr::Global(GlobalPermission::Administer))]),
         locate: Locate::User,
@@ -13684,7 +14071,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
-        granular: Some(ScopeSet::from_positions(&[207, 130])),
+        granular: Some(ScopeSet::from_positions(&[208, 130])),
         connect: ConnectRule::Scope(ConnectScope::ProjectAdmin),
         permission: Expr::Any(&[Expr::Project(ProjectPermission::AdministerProjects, Of::Project), Expr::Global(GlobalPermission::Administer)]),
         locate: Locate::BodyVersion,
@@ -13723,7 +14110,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
-        granular: Some(ScopeSet::from_positions(&[207, 130])),
+        granular: Some(ScopeSet::from_positions(&[208, 130])),
         connect: ConnectRule::Scope(ConnectScope::ProjectAdmin),
         permission: Expr::Any(&[Expr::Project(ProjectPermission::AdministerProjects, Of::Project), Expr::Global(GlobalPermission::Administer)]),
         locate: Locate::Version("id"),
@@ -13736,7 +14123,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
-        granular: Some(ScopeSet::from_positions(&[35, 207])),
+        granular: Some(ScopeSet::from_positions(&[35, 208])),
         connect: ConnectRule::Scope(ConnectScope::ProjectAdmin),
         permission: Expr::Any(&[Expr::Project(ProjectPermission::AdministerProjects, Of::Project), Expr::Global(GlobalPermission::Administer)]),
         locate: Locate::Version("id"),
@@ -13749,7 +14136,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
-        granular: Some(ScopeSet::from_positions(&[207, 130])),
+        granular: Some(ScopeSet::from_positions(&[208, 130])),
         connect: ConnectRule::Scope(ConnectScope::ProjectAdmin),
         permission: Expr::Any(&[Expr::Project(ProjectPermission::AdministerProjects, Of::Project), Expr::Global(GlobalPermission::Administer)]),
         locate: Locate::Version("id"),
@@ -13787,8 +14174,8 @@ mod rows {
         id: "createRelatedWork", number: 531, method: Method::Post, path: "/rest/api/3/version/{id}/relatedwork",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[199])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[200])),
         connect: ConnectRule::Scope(ConnectScope::ProjectAdmin),
         permission: Expr::All(&[Expr::Project(ProjectPermission::ResolveIssues, Of::Project), Expr::Project(ProjectPermission::EditIssues, Of::Project)]),
         locate: Locate::Version("id"),
@@ -13800,8 +14187,8 @@ mod rows {
         id: "updateRelatedWork", number: 532, method: Method::Put, path: "/rest/api/3/version/{id}/relatedwork",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[199])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[200])),
         connect: ConnectRule::Scope(ConnectScope::ProjectAdmin),
         permission: Expr::All(&[Expr::Project(ProjectPermission::ResolveIssues, Of::Project), Expr::Project(ProjectPermission::EditIssues, Of::Project)]),
         locate: Locate::Version("id"),
@@ -13814,7 +14201,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
-        granular: Some(ScopeSet::from_positions(&[35, 207])),
+        granular: Some(ScopeSet::from_positions(&[35, 208])),
         connect: ConnectRule::Scope(ConnectScope::ProjectAdmin),
         permission: Expr::Any(&[Expr::Project(ProjectPermission::AdministerProjects, Of::Project), Expr::Global(GlobalPermission::Administer)]),
         locate: Locate::Version("id"),
@@ -13839,8 +14226,8 @@ mod rows {
         id: "deleteRelatedWork", number: 535, method: Method::Delete, path: "/rest/api/3/version/{versionId}/relatedwork/{relatedWorkId}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
-        classic: Some(ScopeSet::from_positions(&[201])),
-        granular: Some(ScopeSet::from_positions(&[199])),
+        classic: Some(ScopeSet::from_positions(&[202])),
+        granular: Some(ScopeSet::from_positions(&[200])),
         connect: ConnectRule::Scope(ConnectScope::ProjectAdmin),
         permission: Expr::All(&[Expr::Project(ProjectPermission::ResolveIssues, Of::Project), Expr::Project(ProjectPermission::EditIssues, Of::Project)]),
         locate: Locate::Version("versionId"),
@@ -13879,7 +14266,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117, 56])),
-        granular: Some(ScopeSet::from_positions(&[83, 136, 225])),
+        granular: Some(ScopeSet::from_positions(&[83, 136, 226])),
         connect: ConnectRule::Scope(ConnectScope::Read),
         permission: Expr::Caller(CallerRule { connect: true, forge: false, oauth: true, internal: false, owns: None, app_only: false }),
         locate: Locate::Nothing,
@@ -13905,7 +14292,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117, 56])),
-        granular: Some(ScopeSet::from_positions(&[225, 153])),
+        granular: Some(ScopeSet::from_positions(&[226, 153])),
         connect: ConnectRule::Scope(ConnectScope::Read),
         permission: Expr::Caller(CallerRule { connect: true, forge: false, oauth: true, internal: false, owns: None, app_only: false }),
         locate: Locate::Nothing,
@@ -13957,7 +14344,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[228])),
+        granular: Some(ScopeSet::from_positions(&[229])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Caller(CallerRule { connect: true, forge: true, oauth: false, internal: false, owns: Some("workflow_rule"), app_only: false }),
         locate: Locate::NotLocated,
@@ -14074,7 +14461,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[228])),
+        granular: Some(ScopeSet::from_positions(&[229])),
         connect: ConnectRule::Inaccessible,
         permission: Expr::Any(&[Expr::Global(GlobalPermission::Administer), Expr::All(&[Expr::Project(ProjectPermission::AdministerProjects, Of::AnyProjectUsing), Expr::NeverKnown("touches objects of that project only")])]),
         locate: Locate::NotLocated,
@@ -14087,7 +14474,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[228])),
+        granular: Some(ScopeSet::from_positions(&[229])),
         connect: ConnectRule::Inaccessible,
         permission: Expr::Any(&[Expr::Global(GlobalPermission::Administer), Expr::All(&[Expr::Project(ProjectPermission::AdministerProjects, Of::AnyProjectUsing), Expr::NeverKnown("touches objects of that project only")])]),
         locate: Locate::NotLocated,
@@ -14139,7 +14526,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[228])),
+        granular: Some(ScopeSet::from_positions(&[229])),
         connect: ConnectRule::Inaccessible,
         permission: Expr::Any(&[Expr::Global(GlobalPermission::Administer), Expr::All(&[Expr::Project(ProjectPermission::AdministerProjects, Of::AnyProjectUsing), Expr::NeverKnown("touches objects of that project only")])]),
         locate: Locate::NotLocated,
@@ -14152,7 +14539,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[228])),
+        granular: Some(ScopeSet::from_positions(&[229])),
         connect: ConnectRule::Inaccessible,
         permission: Expr::Any(&[Expr::Global(GlobalPermission::Administer), Expr::All(&[Expr::Project(ProjectPermission::AdministerProjects, Of::AnyProjectUsing), Expr::NeverKnown("touches objects of that project only")])]),
         locate: Locate::NotLocated,
@@ -14178,7 +14565,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[226, 61, 64, 87, 102, 127, 136, 152, 154])),
+        granular: Some(ScopeSet::from_positions(&[227, 61, 64, 87, 102, 127, 136, 152, 154])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -14204,7 +14591,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[226])),
+        granular: Some(ScopeSet::from_positions(&[227])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -14217,7 +14604,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[226, 213])),
+        granular: Some(ScopeSet::from_positions(&[227, 214])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -14243,7 +14630,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[226])),
+        granular: Some(ScopeSet::from_positions(&[227])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Any(&[Expr::Global(GlobalPermission::Administer), Expr::All(&[Expr::Project(ProjectPermission::AdministerProjects, Of::AnyProjectUsing), Expr::NeverKnown("touches objects of that project only")])]),
         locate: Locate::NotLocated,
@@ -14256,7 +14643,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[226])),
+        granular: Some(ScopeSet::from_positions(&[227])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Any(&[Expr::Global(GlobalPermission::Administer), Expr::All(&[Expr::Project(ProjectPermission::AdministerProjects, Of::AnyProjectUsing), Expr::NeverKnown("touches objects of that project only")])]),
         locate: Locate::NotLocated,
@@ -14295,7 +14682,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[154, 226, 61, 64, 87, 102, 127, 136, 152])),
+        granular: Some(ScopeSet::from_positions(&[154, 227, 61, 64, 87, 102, 127, 136, 152])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -14308,7 +14695,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[87, 95, 128, 143, 148, 152, 154, 156, 226, 61, 64, 102, 127, 136])),
+        granular: Some(ScopeSet::from_positions(&[87, 95, 128, 143, 148, 152, 154, 156, 227, 61, 64, 102, 127, 136])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -14321,7 +14708,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[154, 226, 61, 64, 87, 102, 127, 136, 152])),
+        granular: Some(ScopeSet::from_positions(&[154, 227, 61, 64, 87, 102, 127, 136, 152])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -14347,7 +14734,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[154, 226, 61, 64, 87, 102, 127, 136, 152])),
+        granular: Some(ScopeSet::from_positions(&[154, 227, 61, 64, 87, 102, 127, 136, 152])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -14386,7 +14773,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[87, 95, 128, 143, 148, 152, 154, 156, 226, 61, 64, 102, 127, 136])),
+        granular: Some(ScopeSet::from_positions(&[87, 95, 128, 143, 148, 152, 154, 156, 227, 61, 64, 102, 127, 136])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -14425,7 +14812,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[226, 154, 156, 61, 64, 87, 102, 127, 136, 152])),
+        granular: Some(ScopeSet::from_positions(&[227, 154, 156, 61, 64, 87, 102, 127, 136, 152])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -14464,7 +14851,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[226, 154, 156, 61, 64, 87, 102, 127, 136, 152])),
+        granular: Some(ScopeSet::from_positions(&[227, 154, 156, 61, 64, 87, 102, 127, 136, 152])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -14477,7 +14864,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[226])),
+        granular: Some(ScopeSet::from_positions(&[227])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -14516,7 +14903,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[226, 154, 156, 61, 64, 87, 102, 127, 136, 152])),
+        granular: Some(ScopeSet::from_positions(&[227, 154, 156, 61, 64, 87, 102, 127, 136, 152])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -14555,7 +14942,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[226, 154, 156, 61, 64, 87, 102, 127, 136, 152])),
+        granular: Some(ScopeSet::from_positions(&[227, 154, 156, 61, 64, 87, 102, 127, 136, 152])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -14594,7 +14981,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
-        granular: Some(ScopeSet::from_positions(&[226, 154, 156, 61, 64, 87, 102, 127, 136, 152])),
+        granular: Some(ScopeSet::from_positions(&[227, 154, 156, 61, 64, 87, 102, 127, 136, 152])),
         connect: ConnectRule::Scope(ConnectScope::Admin),
         permission: Expr::Global(GlobalPermission::Administer),
         locate: Locate::Nothing,
@@ -14841,7 +15228,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::EMPTY),
-        granular: Some(ScopeSet::from_positions(&[161])),
+        granular: Some(ScopeSet::from_positions(&[162])),
         connect: ConnectRule::Inaccessible,
         permission: Expr::Caller(CallerRule { connect: false, forge: true, oauth: false, internal: false, owns: Some("self"), app_only: true }),
         locate: Locate::Nothing,
@@ -14867,7 +15254,7 @@ mod rows {
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::EMPTY),
-        granular: Some(ScopeSet::from_positions(&[161])),
+        granular: Some(ScopeSet::from_positions(&[162])),
         connect: ConnectRule::Inaccessible,
         permission: Expr::Caller(CallerRule { connect: false, forge: true, oauth: false, internal: false, owns: Some("self"), app_only: true }),
         locate: Locate::Nothing,
@@ -16797,5 +17184,564 @@ mod rows {
         locate: Locate::Nothing,
         deny: None, hide: false, source: Source::Ours,
         open: Some("files for pages of Connect apps, the same for everyone"),
+    };
+
+    pub static MANAGE_LIST_FORGE_APPS: Row = Row {
+        id: "manageListForgeApps", number: 763, method: Method::Get, path: "/api/portcullis/v1/forge/apps",
+        area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static MANAGE_CREATE_FORGE_APP: Row = Row {
+        id: "manageCreateForgeApp", number: 764, method: Method::Post, path: "/api/portcullis/v1/forge/apps",
+        area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static MANAGE_GET_FORGE_APP: Row = Row {
+        id: "manageGetForgeApp", number: 765, method: Method::Get, path: "/api/portcullis/v1/forge/apps/{appId}",
+        area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static MANAGE_CREATE_FORGE_ENVIRONMENT: Row = Row {
+        id: "manageCreateForgeEnvironment", number: 766, method: Method::Post, path: "/api/portcullis/v1/forge/apps/{appId}/environments",
+        area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static MANAGE_DELETE_FORGE_ENVIRONMENT: Row = Row {
+        id: "manageDeleteForgeEnvironment", number: 767, method: Method::Delete, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}",
+        area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static MANAGE_CREATE_FORGE_UPLOAD: Row = Row {
+        id: "manageCreateForgeUpload", number: 768, method: Method::Post, path: "/api/portcullis/v1/forge/apps/{appId}/uploads",
+        area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static MANAGE_DEPLOY_FORGE: Row = Row {
+        id: "manageDeployForge", number: 769, method: Method::Post, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/deployments",
+        area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static MANAGE_GET_FORGE_DEPLOYMENT: Row = Row {
+        id: "manageGetForgeDeployment", number: 770, method: Method::Get, path: "/api/portcullis/v1/forge/apps/{appId}/deployments/{deploymentId}",
+        area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static MANAGE_LIST_FORGE_VARIABLES: Row = Row {
+        id: "manageListForgeVariables", number: 771, method: Method::Get, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/variables",
+        area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static MANAGE_SET_FORGE_VARIABLE: Row = Row {
+        id: "manageSetForgeVariable", number: 772, method: Method::Put, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/variables/{variableKey}",
+        area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static MANAGE_DELETE_FORGE_VARIABLE: Row = Row {
+        id: "manageDeleteForgeVariable", number: 773, method: Method::Delete, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/variables/{variableKey}",
+        area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static MANAGE_FORGE_LOGS: Row = Row {
+        id: "manageForgeLogs", number: 774, method: Method::Get, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/logs",
+        area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static MANAGE_LIST_FORGE_INSTALLATIONS: Row = Row {
+        id: "manageListForgeInstallations", number: 775, method: Method::Get, path: "/api/portcullis/v1/forge/installations",
+        area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static MANAGE_INSTALL_FORGE: Row = Row {
+        id: "manageInstallForge", number: 776, method: Method::Post, path: "/api/portcullis/v1/forge/installations",
+        area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::SiteAdmin,
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static MANAGE_UPGRADE_FORGE: Row = Row {
+        id: "manageUpgradeForge", number: 777, method: Method::Post, path: "/api/portcullis/v1/forge/installations/{installationId}/upgrade",
+        area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::SiteAdmin,
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static MANAGE_UNINSTALL_FORGE: Row = Row {
+        id: "manageUninstallForge", number: 778, method: Method::Delete, path: "/api/portcullis/v1/forge/installations/{installationId}",
+        area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::SiteAdmin,
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static MANAGE_EXPORT_FORGE_DATA: Row = Row {
+        id: "manageExportForgeData", number: 779, method: Method::Get, path: "/api/portcullis/v1/forge/installations/{installationId}/data",
+        area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::SiteAdmin,
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static MANAGE_INVOKE_FORGE: Row = Row {
+        id: "manageInvokeForge", number: 780, method: Method::Post, path: "/api/portcullis/v1/forge/installations/{installationId}/invoke",
+        area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static MANAGE_LIST_FORGE_WEB_TRIGGERS: Row = Row {
+        id: "manageListForgeWebTriggers", number: 781, method: Method::Get, path: "/api/portcullis/v1/forge/installations/{installationId}/web-triggers",
+        area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static MANAGE_CREATE_FORGE_WEB_TRIGGER: Row = Row {
+        id: "manageCreateForgeWebTrigger", number: 782, method: Method::Post, path: "/api/portcullis/v1/forge/installations/{installationId}/web-triggers",
+        area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static MANAGE_DELETE_FORGE_WEB_TRIGGER: Row = Row {
+        id: "manageDeleteForgeWebTrigger", number: 783, method: Method::Delete, path: "/api/portcullis/v1/forge/installations/{installationId}/web-triggers/{triggerId}",
+        area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static FORGE_GRAPHQL: Row = Row {
+        id: "forgeGraphql", number: 784, method: Method::Post, path: "/graphql",
+        area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static FORGE_UPLOAD: Row = Row {
+        id: "forgeUpload", number: 785, method: Method::Put, path: "/forge/uploads/{address}",
+        area: Area::Site, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Nothing,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: Some("the address is the secret: the command line sends archives there without a credential"),
+    };
+
+    pub static FORGE_WEB_TRIGGER_GET: Row = Row {
+        id: "forgeWebTriggerGet", number: 786, method: Method::Get, path: "/x1/{address}",
+        area: Area::Site, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Nothing,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: Some("the outside reaches an app by an address that only those know whom the app told it"),
+    };
+
+    pub static FORGE_WEB_TRIGGER_POST: Row = Row {
+        id: "forgeWebTriggerPost", number: 787, method: Method::Post, path: "/x1/{address}",
+        area: Area::Site, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Nothing,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: Some("the outside reaches an app by an address that only those know whom the app told it"),
+    };
+
+    pub static FORGE_WEB_TRIGGER_PUT: Row = Row {
+        id: "forgeWebTriggerPut", number: 788, method: Method::Put, path: "/x1/{address}",
+        area: Area::Site, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Nothing,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: Some("the outside reaches an app by an address that only those know whom the app told it"),
+    };
+
+    pub static FORGE_WEB_TRIGGER_DELETE: Row = Row {
+        id: "forgeWebTriggerDelete", number: 789, method: Method::Delete, path: "/x1/{address}",
+        area: Area::Site, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Nothing,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: Some("the outside reaches an app by an address that only those know whom the app told it"),
+    };
+
+    pub static FORGE_KVS_GET: Row = Row {
+        id: "forgeKvsGet", number: 790, method: Method::Post, path: "/forge/storage/kvs/v1/get",
+        area: Area::Gateway, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Forge]),
+        classic: Some(ScopeSet::from_positions(&[160])),
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Caller(CallerRule { connect: false, forge: true, oauth: false, internal: false, owns: None, app_only: true }),
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static FORGE_KVS_QUERY: Row = Row {
+        id: "forgeKvsQuery", number: 791, method: Method::Post, path: "/forge/storage/kvs/v1/query",
+        area: Area::Gateway, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Forge]),
+        classic: Some(ScopeSet::from_positions(&[160])),
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Caller(CallerRule { connect: false, forge: true, oauth: false, internal: false, owns: None, app_only: true }),
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static FORGE_KVS_SECRET_GET: Row = Row {
+        id: "forgeKvsSecretGet", number: 792, method: Method::Post, path: "/forge/storage/kvs/v1/secret/get",
+        area: Area::Gateway, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Forge]),
+        classic: Some(ScopeSet::from_positions(&[160])),
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Caller(CallerRule { connect: false, forge: true, oauth: false, internal: false, owns: None, app_only: true }),
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static FORGE_KVS_ENTITY_GET: Row = Row {
+        id: "forgeKvsEntityGet", number: 793, method: Method::Post, path: "/forge/storage/kvs/v1/entity/get",
+        area: Area::Gateway, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Forge]),
+        classic: Some(ScopeSet::from_positions(&[160])),
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Caller(CallerRule { connect: false, forge: true, oauth: false, internal: false, owns: None, app_only: true }),
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static FORGE_KVS_ENTITY_QUERY: Row = Row {
+        id: "forgeKvsEntityQuery", number: 794, method: Method::Post, path: "/forge/storage/kvs/v1/entity/query",
+        area: Area::Gateway, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Forge]),
+        classic: Some(ScopeSet::from_positions(&[160])),
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Caller(CallerRule { connect: false, forge: true, oauth: false, internal: false, owns: None, app_only: true }),
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static FORGE_KVS_BATCH_GET: Row = Row {
+        id: "forgeKvsBatchGet", number: 795, method: Method::Post, path: "/forge/storage/kvs/v1/batch/get",
+        area: Area::Gateway, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Forge]),
+        classic: Some(ScopeSet::from_positions(&[160])),
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Caller(CallerRule { connect: false, forge: true, oauth: false, internal: false, owns: None, app_only: true }),
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static FORGE_KVS_SET: Row = Row {
+        id: "forgeKvsSet", number: 796, method: Method::Post, path: "/forge/storage/kvs/v1/set",
+        area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Forge]),
+        classic: Some(ScopeSet::from_positions(&[160])),
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Caller(CallerRule { connect: false, forge: true, oauth: false, internal: false, owns: None, app_only: true }),
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static FORGE_KVS_DELETE: Row = Row {
+        id: "forgeKvsDelete", number: 797, method: Method::Post, path: "/forge/storage/kvs/v1/delete",
+        area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Forge]),
+        classic: Some(ScopeSet::from_positions(&[160])),
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Caller(CallerRule { connect: false, forge: true, oauth: false, internal: false, owns: None, app_only: true }),
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static FORGE_KVS_SECRET_SET: Row = Row {
+        id: "forgeKvsSecretSet", number: 798, method: Method::Post, path: "/forge/storage/kvs/v1/secret/set",
+        area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Forge]),
+        classic: Some(ScopeSet::from_positions(&[160])),
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Caller(CallerRule { connect: false, forge: true, oauth: false, internal: false, owns: None, app_only: true }),
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static FORGE_KVS_SECRET_DELETE: Row = Row {
+        id: "forgeKvsSecretDelete", number: 799, method: Method::Post, path: "/forge/storage/kvs/v1/secret/delete",
+        area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Forge]),
+        classic: Some(ScopeSet::from_positions(&[160])),
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Caller(CallerRule { connect: false, forge: true, oauth: false, internal: false, owns: None, app_only: true }),
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static FORGE_KVS_ENTITY_SET: Row = Row {
+        id: "forgeKvsEntitySet", number: 800, method: Method::Post, path: "/forge/storage/kvs/v1/entity/set",
+        area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Forge]),
+        classic: Some(ScopeSet::from_positions(&[160])),
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Caller(CallerRule { connect: false, forge: true, oauth: false, internal: false, owns: None, app_only: true }),
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static FORGE_KVS_ENTITY_DELETE: Row = Row {
+        id: "forgeKvsEntityDelete", number: 801, method: Method::Post, path: "/forge/storage/kvs/v1/entity/delete",
+        area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Forge]),
+        classic: Some(ScopeSet::from_positions(&[160])),
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Caller(CallerRule { connect: false, forge: true, oauth: false, internal: false, owns: None, app_only: true }),
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static FORGE_KVS_BATCH_SET: Row = Row {
+        id: "forgeKvsBatchSet", number: 802, method: Method::Post, path: "/forge/storage/kvs/v1/batch/set",
+        area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Forge]),
+        classic: Some(ScopeSet::from_positions(&[160])),
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Caller(CallerRule { connect: false, forge: true, oauth: false, internal: false, owns: None, app_only: true }),
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static FORGE_KVS_BATCH_DELETE: Row = Row {
+        id: "forgeKvsBatchDelete", number: 803, method: Method::Post, path: "/forge/storage/kvs/v1/batch/delete",
+        area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Forge]),
+        classic: Some(ScopeSet::from_positions(&[160])),
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Caller(CallerRule { connect: false, forge: true, oauth: false, internal: false, owns: None, app_only: true }),
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static FORGE_KVS_TRANSACTION: Row = Row {
+        id: "forgeKvsTransaction", number: 804, method: Method::Post, path: "/forge/storage/kvs/v1/transaction",
+        area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Forge]),
+        classic: Some(ScopeSet::from_positions(&[160])),
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Caller(CallerRule { connect: false, forge: true, oauth: false, internal: false, owns: None, app_only: true }),
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static FORGE_UPLOAD_RESOURCE: Row = Row {
+        id: "forgeUploadResource", number: 805, method: Method::Post, path: "/forge/uploads/{address}",
+        area: Area::Site, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Nothing,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: Some("the address is the secret: the command line sends pages of apps there without a credential"),
     };
 }

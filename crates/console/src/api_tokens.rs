@@ -138,7 +138,7 @@ fn ticked_scopes(input: &Input) -> Vec<&str> {
         Body::Form(fields) => {
             fields.iter().filter(|(name, _)| name == "scope").map(|(_, scope)| scope.as_str()).collect()
         }
-        Body::Empty | Body::Json(_) | Body::Multipart(_) => Vec::new(),
+        Body::Empty | Body::Json(_) | Body::Multipart(_) | Body::Bytes(_) => Vec::new(),
     }
 }
 

@@ -40,11 +40,15 @@ pub enum TokenKind {
     RefreshToken,
     /// The secret that a Connect app shares with this site.
     ConnectSecret,
+    /// The end of an address at which an archive is uploaded.
+    UploadAddress,
+    /// The end of an address at which the outside reaches an app.
+    WebTriggerAddress,
 }
 
 impl TokenKind {
     /// Every kind, for lists, scanner patterns and tests.
-    pub const ALL: [TokenKind; 9] = [
+    pub const ALL: [TokenKind; 11] = [
         TokenKind::ApiToken,
         TokenKind::ScopedApiToken,
         TokenKind::Session,
@@ -54,6 +58,8 @@ impl TokenKind {
         TokenKind::AccessToken,
         TokenKind::RefreshToken,
         TokenKind::ConnectSecret,
+        TokenKind::UploadAddress,
+        TokenKind::WebTriggerAddress,
     ];
 
     /// The first five characters of every token of this kind. Fixed for ever: tokens in use begin with it.
@@ -68,6 +74,8 @@ impl TokenKind {
             TokenKind::AccessToken => "ptoa_",
             TokenKind::RefreshToken => "ptrt_",
             TokenKind::ConnectSecret => "ptns_",
+            TokenKind::UploadAddress => "ptua_",
+            TokenKind::WebTriggerAddress => "ptwt_",
         }
     }
 
@@ -82,6 +90,8 @@ impl TokenKind {
             b"ptoa_" => TokenKind::AccessToken,
             b"ptrt_" => TokenKind::RefreshToken,
             b"ptns_" => TokenKind::ConnectSecret,
+            b"ptua_" => TokenKind::UploadAddress,
+            b"ptwt_" => TokenKind::WebTriggerAddress,
             _ => return None,
         })
     }
@@ -387,7 +397,10 @@ mod tests {
     #[test]
     fn prefixes_are_distinct_and_fixed() {
         let prefixes: Vec<_> = TokenKind::ALL.map(TokenKind::prefix).into();
-        assert_eq!(prefixes, ["ptat_", "ptst_", "ptss_", "ptft_", "ptcs_", "ptac_", "ptoa_", "ptrt_", "ptns_"]);
+        assert_eq!(
+            prefixes,
+            ["ptat_", "ptst_", "ptss_", "ptft_", "ptcs_", "ptac_", "ptoa_", "ptrt_", "ptns_", "ptua_", "ptwt_"]
+        );
     }
 
     #[test]

@@ -18,6 +18,13 @@ pub(crate) enum BodyKind {
     /// A form, or a JSON object of texts; either way pairs of texts.
     Parameters,
     Multipart,
+    /// Bytes, whatever the type says.
+    Bytes,
+}
+
+/// Whether the operation hands requests on to an app, headers and all.
+pub(crate) fn relays(row: &Row) -> bool {
+    row.id.starts_with("forgeWebTrigger")
 }
 
 pub(crate) fn media_type(headers: &HeaderMap) -> Option<String> {
@@ -40,6 +47,9 @@ pub(crate) fn body_kind(
     if row.method == portcullis_authz::Method::Get {
         return Ok(BodyKind::None);
     }
+    if relays(row) || row.id.starts_with("forgeUpload") {
+        return Ok(BodyKind::Bytes);
+    }
     let takes = match (row.area, row.id) {
         (_, "addAttachment") => BodyKind::Multipart,
         (Area::Console, _) => BodyKind::Form,
@@ -49,6 +59,7 @@ pub(crate) fn body_kind(
     };
     let expected = match takes {
         BodyKind::Multipart => "multipart/form-data",
+        BodyKind::Bytes => "application/octet-stream",
         BodyKind::Form | BodyKind::Parameters => "application/x-www-form-urlencoded",
         BodyKind::Json | BodyKind::None => "application/json",
     };
@@ -116,7 +127,7 @@ pub(crate) fn check_form_token(caller: &Caller, row: &Row, body: &Body) -> Resul
         Body::Form(fields) => {
             fields.iter().find(|(name, _)| name == "form_token").map_or("", |(_, value)| value.as_str())
         }
-        Body::Empty | Body::Json(_) | Body::Multipart(_) => "",
+        Body::Empty | Body::Json(_) | Body::Multipart(_) | Body::Bytes(_) => "",
     };
     if caller.session().is_none() || caller.form_token_matches(row.id, presented) {
         return Ok(());

@@ -267,7 +267,9 @@ impl Gateway {
         {
             return Err(pages::from_elsewhere(&trail.request_id));
         }
-        let caller = self.authenticate(row, headers, address, trail, &base_url).await?;
+        // What is handed on is for whom it is handed to; nobody here is proven by it.
+        let proofs = if accept::relays(row) { &HeaderMap::new() } else { headers };
+        let caller = self.authenticate(row, proofs, address, trail, &base_url).await?;
         if let Some(kind) = self.faults.meet(row.id, &trail.path).filter(|_| row.area != Area::Operations) {
             self.suffer(kind).await?;
         }
@@ -278,20 +280,40 @@ impl Gateway {
         }
         let read = self.body(raw_body, body_kind, headers, &caller).await;
         let (body, _room) = read.map_err(|shape| errors::for_area(row.area, shape))?;
-        accept::check_conversions(&query, &trail.path)?;
-        accept::check_located_body(row, &body)?;
-        if row.area == Area::Console && !matches!(row.method, portcullis_authz::Method::Get) && row.open.is_none() {
-            accept::check_form_token(&caller, row, &body)?;
+        let mut input = Input::new(params, query, body, version, base_url);
+        if accept::relays(row) {
+            input = input.relaying(head::relayed(&parts.method, headers));
         }
-        let input = Input::new(params, query, body, version, base_url.clone());
+        self.carry_out(row, caller, input, trail).await
+    }
+
+    /// What is left once it is known who asks, and for what.
+    pub(crate) async fn carry_out(
+        &self,
+        row: &'static Row,
+        caller: Caller,
+        input: Input,
+        trail: &mut Trail,
+    ) -> Result<Reply, Shape> {
+        accept::check_conversions(input.query_pairs(), &trail.path)?;
+        accept::check_located_body(row, input.body())?;
+        if row.area == Area::Console && !matches!(row.method, portcullis_authz::Method::Get) && row.open.is_none() {
+            accept::check_form_token(&caller, row, input.body())?;
+        }
         if let Some(reply) = self.own(row, &caller, &input).await? {
             return Ok(reply);
         }
+        let base_url = input.base_url().to_owned();
         let result = match self.handlers.of(row) {
             Some(handler) => handler(self.guard.clone(), caller, input).await,
             None => self.guard.run_unbuilt(row, &caller, &input).await,
         };
         result.map_err(|stop| self.stopped(stop, trail, &base_url))
+    }
+
+    /// The row of a path, with its parameters.
+    pub(crate) fn find(&self, method: &http::Method, path: &str) -> Found {
+        self.routes.find(method, path)
     }
 
     /// The surface a path belongs to, the path on it, and where its links start.
@@ -474,7 +496,7 @@ impl Gateway {
     }
 
     /// Counts the caller's requests in this second.
-    fn rate(&self, row: &'static Row, caller: &Caller, trail: &mut Trail) -> Result<(), Shape> {
+    pub(crate) fn rate(&self, row: &'static Row, caller: &Caller, trail: &mut Trail) -> Result<(), Shape> {
         const ACCOUNTS_MAX: usize = 100_000;
         let limit = self.config.account_requests_per_s_max;
         let Some(account_id) = caller.budget() else { return Ok(()) };
@@ -518,7 +540,7 @@ impl Gateway {
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
         let bytes_max = match kind {
-            BodyKind::Multipart => self.config.upload_bytes_max,
+            BodyKind::Multipart | BodyKind::Bytes => self.config.upload_bytes_max,
             // Nothing that an OAuth 2.0 client sends is longer.
             BodyKind::Parameters => PARAMETERS_BYTES_MAX,
             BodyKind::None | BodyKind::Json | BodyKind::Form => self.config.body_bytes_max,
@@ -538,6 +560,7 @@ impl Gateway {
             Ok(bytes) if bytes.is_empty() => Ok(Body::Empty),
             Ok(bytes) => match kind {
                 BodyKind::None => Ok(Body::Empty),
+                BodyKind::Bytes => Ok(Body::Bytes(bytes.to_vec())),
                 BodyKind::Json => body::json(&bytes),
                 BodyKind::Form => body::form(&bytes),
                 BodyKind::Parameters => body::parameters(&bytes),

@@ -34,6 +34,27 @@ pub(crate) fn cookie<'a>(headers: &'a HeaderMap, name: &str) -> Result<Option<&'
 }
 
 /// Pairs of `application/x-www-form-urlencoded` text: a query or a posted form. A `+` is a space.
+/// Headers that say who somebody is to us, or how two machines talk: nobody else's business.
+const NOT_RELAYED: [&str; 8] =
+    ["cookie", "connection", "keep-alive", "transfer-encoding", "te", "trailer", "upgrade", "dpop"];
+
+/// What is handed on of a request.
+pub(crate) fn relayed(method: &http::Method, headers: &HeaderMap) -> portcullis_guard::Relayed {
+    let ours = |text: &str| {
+        // One that is none of ours is the app's: web triggers are proven by whatever the app agreed on.
+        portcullis_guard::authn::is_ours(text)
+    };
+    let handed_on = headers.iter().filter_map(|(name, value)| {
+        let text = value.to_str().ok()?;
+        let kept = match name.as_str() {
+            "authorization" => !ours(text),
+            name => !NOT_RELAYED.contains(&name),
+        };
+        kept.then(|| (name.as_str().to_owned(), text.to_owned()))
+    });
+    portcullis_guard::Relayed { method: method.as_str().to_owned(), headers: handed_on.collect() }
+}
+
 pub(crate) fn pairs(text: &str) -> Vec<(String, String)> {
     text.split('&')
         .filter(|pair| !pair.is_empty())

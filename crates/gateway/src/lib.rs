@@ -9,6 +9,7 @@ mod cors;
 mod dispatch;
 mod emulator;
 mod errors;
+mod forward;
 mod head;
 mod metrics;
 mod openapi;
@@ -24,6 +25,7 @@ mod trail;
 
 pub use config::Config;
 pub use dispatch::{Gateway, Request};
+pub use forward::{Forwarded, Reaches};
 pub use response::Response;
 pub use roles::Hosts;
 pub use server::serve;

@@ -26,6 +26,16 @@ pub(crate) fn of_reply(reply: Reply, range: Option<&str>) -> Response {
             ("text/html;charset=UTF-8".to_owned(), page.into())
         }
         ReplyBody::Text(content_type, text) => (content_type.to_owned(), text.into()),
+        ReplyBody::Relayed { content_type, headers: theirs, text } => {
+            let mut response = build(reply.status, &content_type, text.into(), headers);
+            for (name, value) in theirs {
+                if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_str(&value)) {
+                    // What this server says of an answer stands.
+                    response.headers_mut().entry(name).or_insert(value);
+                }
+            }
+            return response;
+        }
         ReplyBody::Bytes { content_type, file_name, content } => {
             let name = percent_encoding::utf8_percent_encode(&file_name, percent_encoding::NON_ALPHANUMERIC);
             headers.push(("content-disposition", format!("attachment; filename*=UTF-8''{name}")));
@@ -48,6 +58,7 @@ pub(crate) fn put_headers(response: &mut Response, trail: &Trail, emulator: bool
     put("atl-traceid", &trail.request_id);
     put("atl-request-id", &as_uuid(&trail.request_id));
     put("x-arequestid", &trail.request_id);
+    put("x-request-id", &trail.request_id);
     put("x-content-type-options", "nosniff");
     put("x-xss-protection", "1; mode=block");
     put("timing-allow-origin", "*");

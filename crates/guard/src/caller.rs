@@ -6,7 +6,8 @@ use std::sync::Arc;
 use portcullis_authz::{ConnectGrant, Subject};
 use portcullis_crypto::{PlainToken, TokenKind};
 use portcullis_model::{
-    AccessKind, ApiTokenId, AppGrantId, AppId, ConnectAppId, ScopeSet, SessionId, Surface, TokenFamilyId, UserId,
+    AccessKind, ApiTokenId, AppGrantId, AppId, ConnectAppId, ForgeInstallationId, ScopeSet, SessionId, Surface,
+    TokenFamilyId, UserId,
 };
 
 use crate::authn::bearer::AccessToken;
@@ -33,6 +34,8 @@ pub(crate) enum CredentialRef {
         session: SessionId,
         app: ConnectAppId,
     },
+    /// A Forge app's code, which this server runs.
+    Forge(ForgeInstallationId),
     Operator,
 }
 
@@ -149,6 +152,7 @@ impl Caller {
             | CredentialRef::Connect(_)
             | CredentialRef::ActAs(_)
             | CredentialRef::Framed { .. }
+            | CredentialRef::Forge(_)
             | CredentialRef::Operator => None,
         }
     }
@@ -161,7 +165,16 @@ impl Caller {
             | CredentialRef::ApiToken(_)
             | CredentialRef::Session(_)
             | CredentialRef::AccessToken { .. }
+            | CredentialRef::Forge(_)
             | CredentialRef::Operator => None,
+        }
+    }
+
+    /// The Forge app whose code acts.
+    pub fn forge_installation(&self) -> Option<ForgeInstallationId> {
+        match self.credential {
+            CredentialRef::Forge(installation) => Some(installation),
+            _ => None,
         }
     }
 
@@ -180,6 +193,7 @@ impl Caller {
             | CredentialRef::Connect(_)
             | CredentialRef::ActAs(_)
             | CredentialRef::Framed { .. }
+            | CredentialRef::Forge(_)
             | CredentialRef::Operator => None,
         }
     }
@@ -195,7 +209,10 @@ impl Caller {
         Some(match (self.app(), self.connect_app()) {
             (Some(app), _) => format!("{account_id} {app}"),
             (None, Some(app)) => format!("{account_id} connect {app}"),
-            (None, None) => account_id.to_owned(),
+            (None, None) => match self.forge_installation() {
+                Some(installation) => format!("{account_id} forge {installation}"),
+                None => account_id.to_owned(),
+            },
         })
     }
 
@@ -231,6 +248,7 @@ impl Caller {
             CredentialRef::Connect(app) => Some(format!("connect_app:{app}")),
             CredentialRef::ActAs(app) => Some(format!("connect_app:{app}/act_as")),
             CredentialRef::Framed { session, app } => Some(format!("session:{session}/connect_app:{app}")),
+            CredentialRef::Forge(installation) => Some(format!("forge_installation:{installation}")),
             CredentialRef::Operator => Some("operator".to_owned()),
         }
     }

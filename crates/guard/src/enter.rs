@@ -318,6 +318,11 @@ impl Guard {
         self.with_snapshot(|snapshot| snapshot.settings.failed_basic_is_anonymous)
     }
 
+    /// The revision of the policy in memory; every change of rights raises it.
+    pub fn revision(&self) -> i64 {
+        self.with_snapshot(|snapshot| snapshot.policy.revision())
+    }
+
     /// A fresh random id, 32 lower-case hexadecimal digits.
     pub fn fresh_id(&self) -> String {
         let bytes: [u8; 16] = self.entropy().array();
@@ -399,6 +404,7 @@ impl Guard {
                     | CredentialRef::Connect(_)
                     | CredentialRef::ActAs(_)
                     | CredentialRef::Framed { .. }
+                    | CredentialRef::Forge(_)
                     | CredentialRef::Operator => {}
                 }
                 Ok(caller)
@@ -769,10 +775,6 @@ impl Guard {
         let mut tx = self.0.deployment.store.read().await?;
         self.catch_up(&mut tx).await?;
         tx.finish().await
-    }
-
-    fn revision(&self) -> i64 {
-        self.with_snapshot(|snapshot| snapshot.policy.revision())
     }
 
     /// Opens a sealed decision id; `None` for any other text.

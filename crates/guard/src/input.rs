@@ -52,6 +52,17 @@ pub enum Body {
     Form(Vec<(String, String)>),
     /// A multipart upload.
     Multipart(Vec<Part>),
+    /// Bytes of any type.
+    Bytes(Vec<u8>),
+}
+
+/// What is kept of a request that is handed on to somebody: the only handlers that see headers are those that relay them.
+#[derive(Clone, Debug, Default)]
+pub struct Relayed {
+    /// The method, as sent.
+    pub method: String,
+    /// The headers, names in lower case. No cookie and no credential of ours is among them.
+    pub headers: Vec<(String, String)>,
 }
 
 #[derive(Debug)]
@@ -61,6 +72,7 @@ struct Parts {
     body: Body,
     version: ApiVersion,
     base_url: String,
+    relayed: Relayed,
 }
 
 /// The input of an operation. Cheap to clone, so that a handler can be run again after a conflict.
@@ -80,7 +92,22 @@ impl Input {
         version: ApiVersion,
         base_url: String,
     ) -> Self {
-        Self { parts: Arc::new(Parts { params, query, body, version, base_url }), is_for_account: false }
+        let relayed = Relayed::default();
+        Self { parts: Arc::new(Parts { params, query, body, version, base_url, relayed }), is_for_account: false }
+    }
+
+    /// The same, with what a relay hands on. Only before it is shared.
+    #[must_use]
+    pub fn relaying(mut self, relayed: Relayed) -> Self {
+        if let Some(parts) = Arc::get_mut(&mut self.parts) {
+            parts.relayed = relayed;
+        }
+        self
+    }
+
+    /// What a relay hands on; empty in every other operation.
+    pub fn relayed(&self) -> &Relayed {
+        &self.parts.relayed
     }
 
     /// The same, known to come from this caller.
@@ -153,7 +180,7 @@ impl Input {
     pub fn json(&self) -> &Json {
         match &self.parts.body {
             Body::Json(json) => json,
-            Body::Empty | Body::Form(_) | Body::Multipart(_) => &Json::Null,
+            Body::Empty | Body::Form(_) | Body::Multipart(_) | Body::Bytes(_) => &Json::Null,
         }
     }
 
@@ -174,7 +201,7 @@ impl Input {
     pub fn form(&self, name: &str) -> Option<&str> {
         match &self.parts.body {
             Body::Form(fields) => first(fields, name),
-            Body::Empty | Body::Json(_) | Body::Multipart(_) => None,
+            Body::Empty | Body::Json(_) | Body::Multipart(_) | Body::Bytes(_) => None,
         }
     }
 
@@ -182,7 +209,7 @@ impl Input {
     pub fn fields(&self) -> &[(String, String)] {
         match &self.parts.body {
             Body::Form(fields) => fields,
-            Body::Empty | Body::Json(_) | Body::Multipart(_) => &[],
+            Body::Empty | Body::Json(_) | Body::Multipart(_) | Body::Bytes(_) => &[],
         }
     }
 

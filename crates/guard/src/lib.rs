@@ -69,6 +69,7 @@ pub mod connect;
 mod ctx;
 mod enter;
 pub mod explain;
+mod forge;
 mod input;
 mod locate;
 pub mod oauth;
@@ -89,7 +90,8 @@ pub use caller::{Caller, SessionRef};
 pub use clock::{EmulatedClock, SystemClock};
 pub use ctx::{AnyMode, Ctx, Done, Outcome, Target, View};
 pub use enter::{DecisionLabels, Deployment, Guard, Handler, Handlers, Job, OpMode, RefusedEarly, Stop, Used};
-pub use input::{ApiVersion, Body, Input, Part};
+pub use forge::{ForgeActs, ForgeFacts, ForgeSnapshot};
+pub use input::{ApiVersion, Body, Input, Part, Relayed};
 pub use portcullis_store::{
     AuditEntry, Claimed, FromValue, Message, Mode, Policy, Read, Row, Sent, Sql, SqlBuilder, StoreError, Tx, Value,
     Write, Writes,

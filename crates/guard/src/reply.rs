@@ -13,6 +13,15 @@ pub enum ReplyBody {
     Html(String),
     /// Plain text of a given type.
     Text(&'static str, String),
+    /// A text of somebody else, with headers of theirs.
+    Relayed {
+        /// The type they say it has.
+        content_type: String,
+        /// Names in lower case; what is no header is left out.
+        headers: Vec<(String, String)>,
+        /// The content.
+        text: String,
+    },
     /// Bytes of a type the uploader named, offered as a download of that name.
     Bytes {
         /// The declared type.

@@ -14,13 +14,14 @@ use portcullis_authz::policy::{
 use portcullis_crypto::jws::SigningKey;
 use portcullis_crypto::{SealingKeys, TokenHash};
 use portcullis_model::{
-    ApiTokenId, AppGrantId, AppId, ConnectAppId, FieldId, GlobalPermission, GlobalPermissionSet, GrantId, GroupId,
-    LevelId, ProjectId, ProjectPermission, RoleId, SchemeId, ScopeSet, SecuritySchemeId, SessionId, TokenFamilyId,
-    UserId, WebhookId,
+    ApiTokenId, AppGrantId, AppId, ConnectAppId, FieldId, ForgeInstallationId, GlobalPermission, GlobalPermissionSet,
+    GrantId, GroupId, LevelId, ProjectId, ProjectPermission, RoleId, SchemeId, ScopeSet, SecuritySchemeId, SessionId,
+    TokenFamilyId, UserId, WebhookId,
 };
 use portcullis_store::{Mode, Row, Sql, StoreError, Tx};
 
 use crate::connect::{self, ConnectSnapshot};
+use crate::forge::{self, ForgeSnapshot};
 use crate::oauth::{self, OauthSnapshot};
 use crate::webhook::{self, WebhookSnapshot};
 
@@ -53,6 +54,8 @@ pub enum Entity {
     SigningKeys,
     /// A Connect app.
     ConnectApp(ConnectAppId),
+    /// A Forge app on this site.
+    ForgeInstallation(ForgeInstallationId),
     /// What an app wants to be told of.
     Webhook(WebhookId),
     /// The site's settings.
@@ -77,6 +80,7 @@ impl Entity {
             Entity::TokenFamily(_) => "token_family",
             Entity::SigningKeys => "signing_keys",
             Entity::ConnectApp(_) => "connect_app",
+            Entity::ForgeInstallation(_) => "forge_installation",
             Entity::Webhook(_) => "webhook",
             Entity::Settings => "settings",
             Entity::Everything => "everything",
@@ -96,6 +100,7 @@ impl Entity {
             Entity::AppGrant(id) => id.to_string(),
             Entity::TokenFamily(id) => id.to_string(),
             Entity::ConnectApp(id) => id.to_string(),
+            Entity::ForgeInstallation(id) => id.to_string(),
             Entity::Webhook(id) => id.to_string(),
             Entity::GlobalGrants | Entity::SigningKeys | Entity::Settings | Entity::Everything => String::new(),
         }
@@ -117,6 +122,7 @@ impl Entity {
             ("app_grant", Some(id)) => Entity::AppGrant(AppGrantId(id)),
             ("token_family", Some(id)) => Entity::TokenFamily(TokenFamilyId(id)),
             ("connect_app", Some(id)) => Entity::ConnectApp(ConnectAppId(id)),
+            ("forge_installation", Some(id)) => Entity::ForgeInstallation(ForgeInstallationId(id)),
             ("webhook", Some(id)) => Entity::Webhook(WebhookId(id)),
             ("signing_keys", _) => Entity::SigningKeys,
             ("settings", _) => Entity::Settings,
@@ -219,6 +225,7 @@ pub struct Snapshot {
     names_fields: bool,
     oauth: OauthSnapshot,
     connect: ConnectSnapshot,
+    forge: ForgeSnapshot,
     webhooks: WebhookSnapshot,
     /// Settings of the site.
     pub settings: Settings,
@@ -261,6 +268,11 @@ impl Snapshot {
     /// OAuth 2.0 clients, grants, dead families and signing keys.
     pub fn oauth(&self) -> &OauthSnapshot {
         &self.oauth
+    }
+
+    /// Installed Forge apps.
+    pub fn forge(&self) -> &ForgeSnapshot {
+        &self.forge
     }
 
     /// Installed Connect apps.
@@ -387,6 +399,7 @@ impl Snapshot {
                 self.oauth.apply(change);
             }
             Loaded::Connect((id, app)) => self.connect.apply(id, app),
+            Loaded::Forge((id, facts)) => self.forge.apply(id, facts),
             Loaded::InstallKey(key) => self.connect.set_install_key(key),
             Loaded::Webhook((id, webhook)) => self.webhooks.apply(id, webhook),
             Loaded::Settings(settings) => self.settings = settings,
@@ -412,6 +425,7 @@ pub(crate) enum Loaded {
     Session(SessionId, Option<(TokenHash, SessionFacts)>),
     Oauth(oauth::Change),
     Connect(connect::Change),
+    Forge(forge::Change),
     InstallKey(Option<Arc<SigningKey>>),
     Webhook(webhook::Change),
     Settings(Settings),
@@ -447,6 +461,9 @@ pub(crate) async fn load<M: Mode>(
             }
             Entity::ConnectApp(id) => {
                 out.extend(connect::apps(tx, keys, Some(id)).await?.into_iter().map(Loaded::Connect));
+            }
+            Entity::ForgeInstallation(id) => {
+                out.extend(forge::installations(tx, Some(id)).await?.into_iter().map(Loaded::Forge));
             }
             Entity::Webhook(id) => out.extend(webhook::webhooks(tx, Some(id)).await?.into_iter().map(Loaded::Webhook)),
             Entity::Settings => out.push(settings(tx).await?),
@@ -487,6 +504,7 @@ async fn load_everything<M: Mode>(tx: &mut Tx<M>, keys: &SealingKeys) -> Result<
     out.push(Loaded::Oauth(oauth::signing_keys(tx, keys).await?));
     out.push(Loaded::InstallKey(connect::install_key(tx, keys).await?));
     out.extend(connect::apps(tx, keys, None).await?.into_iter().map(Loaded::Connect));
+    out.extend(forge::installations(tx, None).await?.into_iter().map(Loaded::Forge));
     out.extend(webhook::webhooks(tx, None).await?.into_iter().map(Loaded::Webhook));
     out.push(settings(tx).await?);
     Ok(out)

@@ -55,7 +55,7 @@ pub async fn list(mut cx: Ctx<op::GetIssueWatchers>, input: Input) -> Outcome<op
 pub async fn add(mut cx: Ctx<op::AddWatcher>, input: Input) -> Outcome<op::AddWatcher> {
     match input.body() {
         Body::Empty | Body::Json(Json::Null | Json::String(_)) => {}
-        Body::Json(_) | Body::Form(_) | Body::Multipart(_) => {
+        Body::Json(_) | Body::Form(_) | Body::Multipart(_) | Body::Bytes(_) => {
             return Err(Problem::invalid("The body has to be an account id, as a JSON string."));
         }
     }

@@ -56,6 +56,8 @@ ids! {
     TokenFamilyId;
     /// A Connect app: a row of `app_connect`.
     ConnectAppId;
+    /// A Forge app's environment on this site: a row of `forge_installation`.
+    ForgeInstallationId;
     /// A secret of an OAuth 2.0 client.
     ClientSecretId;
     /// What an app wants to be told of: a row of `app_webhook`.

@@ -162,6 +162,7 @@ pub static SCOPE_NAMES: &[&str] = &[
     "redact:issue:jira",
     "report:personal-data",
     "send:notification:jira",
+    "storage:app",
     "validate:jql:jira",
     "write:app-data:jira",
     "write:attachment:jira",

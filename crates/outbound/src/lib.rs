@@ -7,6 +7,7 @@
 mod address;
 mod kept;
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -51,7 +52,7 @@ pub struct Request {
     /// Where it goes: http or https, without a user.
     pub url: Url,
     /// Its headers; `Host` and `Content-Length` are set by the sender.
-    pub headers: Vec<(&'static str, String)>,
+    pub headers: Vec<(Cow<'static, str>, String)>,
     /// Its body.
     pub body: Vec<u8>,
 }
@@ -61,6 +62,8 @@ pub struct Request {
 pub struct Answer {
     /// Its status; a redirect is one too.
     pub status: u16,
+    /// Its headers, names in lower case; what is no text is left out.
+    pub headers: Vec<(String, String)>,
     /// Its body.
     pub body: Vec<u8>,
 }
@@ -259,7 +262,8 @@ fn message(request: &Request, place: &Place) -> Result<http::Request<Full<Bytes>
     let value = |text: &str| HeaderValue::from_str(text).map_err(|_| OutboundError::BadAddress);
     headers.insert(USER_AGENT, HeaderValue::from_static(concat!("Portcullis/", env!("CARGO_PKG_VERSION"))));
     for (name, text) in &request.headers {
-        headers.insert(HeaderName::from_static(name), value(text)?);
+        let name = HeaderName::from_bytes(name.as_bytes()).map_err(|_| OutboundError::BadAddress)?;
+        headers.append(name, value(text)?);
     }
     headers.insert(HOST, value(&place.authority)?);
     if !request.body.is_empty() || request.method == Method::POST {
@@ -297,13 +301,18 @@ impl Line {
         self.sender.ready().await.map_err(broken)?;
         let answer = self.sender.send_request(message).await.map_err(broken)?;
         let status = answer.status().as_u16();
+        let headers = answer
+            .headers()
+            .iter()
+            .filter_map(|(name, value)| Some((name.as_str().to_owned(), value.to_str().ok()?.to_owned())));
+        let headers = headers.collect();
         let body = Limited::new(answer.into_body(), bytes_max).collect().await.map_err(|error| {
             match error.downcast::<hyper::Error>() {
                 Ok(error) => broken(*error),
                 Err(_) => OutboundError::TooLong(bytes_max),
             }
         })?;
-        Ok(Answer { status, body: body.to_bytes().to_vec() })
+        Ok(Answer { status, headers, body: body.to_bytes().to_vec() })
     }
 
     pub(crate) fn is_closed(&self) -> bool {

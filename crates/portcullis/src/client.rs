@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use anyhow::bail;
 use clap::Args as ClapArgs;
+use std::sync::Arc;
+
 use portcullis_gateway::Gateway;
 use portcullis_guard::ReplyBody;
 use portcullis_store::StoreError;
@@ -25,7 +27,7 @@ pub(crate) struct Where {
 }
 
 /// A site to run operations on.
-pub(crate) struct Site(Gateway);
+pub(crate) struct Site(Arc<Gateway>);
 
 impl Where {
     /// Opens the site.
@@ -51,7 +53,9 @@ impl Site {
         match self.0.operate(&operator, &method, path, body).await {
             Ok(reply) => Ok(match reply.body {
                 ReplyBody::Json(json) => json,
-                ReplyBody::Text(_, text) | ReplyBody::Html(text) => Json::String(text),
+                ReplyBody::Text(_, text) | ReplyBody::Html(text) | ReplyBody::Relayed { text, .. } => {
+                    Json::String(text)
+                }
                 ReplyBody::Empty | ReplyBody::Bytes { .. } => Json::Null,
             }),
             Err((status, text)) => {

@@ -258,6 +258,7 @@ async fn card(gateway: &Gateway, base_url: &str, people: &[Person], oauth_app: &
             "connect_token": format!("{issuer}/oauth2/token"),
             "install_keys": format!("{issuer}/connect/install-keys"),
             "management": format!("{base_url}/api/portcullis/v1"),
+            "graphql": format!("{api}/graphql"),
             "metrics": format!("{base_url}/metrics"),
         },
     }))

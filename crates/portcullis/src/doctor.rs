@@ -61,8 +61,35 @@ pub(crate) async fn run(args: Args) -> anyhow::Result<()> {
     } else {
         good("the emulator controls are off")
     });
+    findings.push(sandbox().await);
     drop(progress);
     report(&findings, args.json)
+}
+
+/// Starts a worker of the sandbox and looks at the walls around it.
+async fn sandbox() -> Finding {
+    let mend = "run on Linux 6.7 or newer, with seccomp, Landlock and user namespaces allowed";
+    let walls = async {
+        let program = crate::forge_edge::worker_program().map_err(|error| error.to_string())?;
+        let pool = portcullis_sandbox::Pool::new(program, portcullis_sandbox::PoolConfig::default());
+        pool.walls().await.map_err(|error| error.to_string())
+    };
+    match walls.await {
+        Err(error) => bad(format!("Forge apps cannot run: {error}"), mend),
+        Ok(walls) => {
+            let layers = [
+                (walls.system_calls, "system-call filter"),
+                (walls.files, "Landlock"),
+                (walls.namespaces, "namespaces"),
+                (walls.page_restore, "page restore"),
+            ];
+            let missing: Vec<&str> = layers.iter().filter(|(there, _)| !there).map(|(_, name)| *name).collect();
+            match missing.is_empty() {
+                true => good("Forge apps run behind every wall: system-call filter, Landlock, namespaces"),
+                false => bad(format!("Forge apps run without: {}", missing.join(", ")), mend),
+            }
+        }
+    }
 }
 
 fn key_file(config: &Config) -> Finding {

@@ -10,6 +10,7 @@ mod config;
 mod demo;
 mod doctor;
 mod explain;
+mod forge_edge;
 mod init;
 mod jobs;
 mod keys;
@@ -56,6 +57,9 @@ enum Command {
     Audit(audit::Args),
     /// Manage people, groups, roles, schemes, tokens and settings.
     Admin(admin::Args),
+    /// Be a worker of the sandbox: started by the server, never by hand.
+    #[command(name = forge_edge::WORKER_COMMAND, hide = true)]
+    SandboxWorker,
     /// Print completions for a shell.
     #[command(after_help = "Example:\n  portcullis completions bash > /etc/bash_completion.d/portcullis")]
     Completions {
@@ -74,6 +78,7 @@ pub fn main() -> ExitCode {
             terminal::write(&String::from_utf8_lossy(&script))
         }
         Command::Check(args) => check::run(&args),
+        Command::SandboxWorker => portcullis_sandbox::worker::main().map_err(anyhow::Error::msg),
         Command::Restore(args) => backup::restore(&args),
         command => runtime().and_then(|runtime| runtime.block_on(run(command))),
     };
@@ -102,6 +107,6 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Backup(args) => backup::backup(args).await,
         Command::Audit(args) => audit::run(args).await,
         Command::Admin(args) => admin::run(args).await,
-        Command::Completions { .. } | Command::Check(_) | Command::Restore(_) => Ok(()),
+        Command::Completions { .. } | Command::Check(_) | Command::Restore(_) | Command::SandboxWorker => Ok(()),
     }
 }

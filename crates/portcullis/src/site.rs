@@ -7,23 +7,32 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use portcullis_apps::connect::Services;
 use portcullis_crypto::SystemEntropy;
+use portcullis_forge::Forge;
 use portcullis_gateway::Gateway;
 use portcullis_guard::{Deployment, EmulatedClock, Guard, Handlers, SystemClock};
 use portcullis_model::Clock;
 use portcullis_outbound::Outbound;
+use portcullis_sandbox::{Limits, PoolConfig, Program};
 use portcullis_store::{Store, StoreConfig};
 use tokio::net::TcpListener;
 
 use crate::app_accounts::{Accounts, Queries};
 use crate::config::{Config, Log};
-use crate::{jobs, keys};
+pub use crate::forge_edge::serve_apps;
+use crate::{forge_edge, jobs, keys};
 
-/// Every handler of the product. `outbound` calls Connect apps.
-pub fn handlers(outbound: Outbound) -> Handlers {
+/// What runs Forge apps, with workers that start as `program`.
+pub fn forge(program: Program, config: PoolConfig, limits: Limits, outbound: Outbound) -> Forge {
+    Forge::new(program, config, limits, outbound, Arc::new(Accounts))
+}
+
+/// Every handler of the product. `outbound` calls Connect apps, `forge` runs Forge apps.
+pub fn handlers(outbound: Outbound, forge: &Forge) -> Handlers {
     let mut handlers = Handlers::default();
     let services = Services { outbound, accounts: Arc::new(Accounts), queries: Arc::new(Queries) };
     portcullis_accounts::handlers(&mut handlers);
     portcullis_apps::handlers(&mut handlers, &services);
+    portcullis_forge::handlers(&mut handlers, forge);
     portcullis_jira::handlers(&mut handlers);
     portcullis_console::handlers(&mut handlers, &services);
     handlers
@@ -31,8 +40,9 @@ pub fn handlers(outbound: Outbound) -> Handlers {
 
 /// A site that can be served, and the way from it to apps.
 pub(crate) struct Site {
-    pub(crate) gateway: Gateway,
+    pub(crate) gateway: Arc<Gateway>,
     outbound: Outbound,
+    forge: Forge,
 }
 
 /// Opens the site that a configuration describes.
@@ -73,8 +83,11 @@ pub(crate) async fn open(config: &Config, base_url: String) -> anyhow::Result<Si
     edge.tls = tls;
     edge.emulator = emulator;
     let outbound = Outbound::new(config.outbound.clone()).context("cannot set up outgoing connections")?;
-    let gateway = Gateway::new(guard, handlers(outbound.clone()), edge);
-    Ok(Site { gateway, outbound })
+    let program = forge_edge::worker_program().context("cannot find this program's own file")?;
+    let forge = forge(program, PoolConfig::default(), Limits::default(), outbound.clone());
+    let gateway = Arc::new(Gateway::new(guard, handlers(outbound.clone(), &forge), edge));
+    serve_apps(&gateway, &forge);
+    Ok(Site { gateway, outbound, forge })
 }
 
 /// Refuses a file that is not there: opening it would make an empty database.
@@ -95,12 +108,18 @@ pub(crate) async fn listen(address: SocketAddr, choose: &str) -> anyhow::Result<
 
 /// Serves until the process is asked to stop, finishes what is in flight, and writes what is still buffered.
 pub(crate) async fn run(site: Site, listener: TcpListener) -> anyhow::Result<()> {
-    let Site { gateway, outbound } = site;
+    let Site { gateway, outbound, forge } = site;
     let guard = gateway.guard().clone();
     let background = jobs::start(guard.clone());
     let courier = tokio::spawn(portcullis_apps::webhook::deliver::run(guard.clone(), outbound));
-    portcullis_gateway::serve(Arc::new(gateway), listener, asked_to_stop()).await?;
+    let apps = tokio::spawn({
+        let (forge, guard) = (forge.clone(), guard.clone());
+        async move { forge.run(guard).await }
+    });
+    portcullis_gateway::serve(gateway, listener, asked_to_stop()).await?;
     background.abort();
+    apps.abort();
+    forge.flush(&guard).await;
     courier.abort();
     jobs::flush(&guard).await;
     Ok(())

@@ -94,6 +94,8 @@ pub(crate) struct Isolates {
 pub(crate) enum Stopped {
     /// It used its processor time up.
     Time,
+    /// It nested deeper than its stack is: the C stack lies at the low end of its memory, and below it is nothing.
+    Stack,
     /// It did what cannot happen to an engine that works: the worker ends with it.
     Trap(String),
 }
@@ -266,8 +268,11 @@ impl Isolate {
         match result {
             Ok(_) if self.store.data().broken => Err(Stopped::Trap("the isolate broke the protocol".to_owned())),
             Ok(value) => Ok(value),
-            Err(error) if error.downcast_ref::<Trap>() == Some(&Trap::Interrupt) => Err(Stopped::Time),
-            Err(error) => Err(Stopped::Trap(format!("{error:#}"))),
+            Err(error) => Err(match error.downcast_ref::<Trap>() {
+                Some(Trap::Interrupt) => Stopped::Time,
+                Some(Trap::StackOverflow | Trap::MemoryOutOfBounds) => Stopped::Stack,
+                _ => Stopped::Trap(format!("{error:#}")),
+            }),
         }
     }
 }

@@ -16,7 +16,8 @@ pub struct Walls {
     pub page_restore: bool,
 }
 
-/// The largest private memory of a worker.
+/// The largest private memory of a worker, beyond what its program has reserved when it starts: an allocator may take a lot
+/// at once that it never uses.
 const DATA_BYTES_MAX: u64 = 768 << 20;
 const OPEN_FILES_MAX: u64 = 16;
 
@@ -29,11 +30,20 @@ pub(crate) fn harden() -> std::io::Result<()> {
     setrlimit(Resource::Nofile, at_most(OPEN_FILES_MAX))?;
     #[cfg(target_os = "linux")]
     {
-        setrlimit(Resource::Data, at_most(DATA_BYTES_MAX))?;
+        setrlimit(Resource::Data, at_most(reserved_bytes().saturating_add(DATA_BYTES_MAX)))?;
         rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable)?;
         rustix::thread::set_no_new_privs(true)?;
     }
     Ok(())
+}
+
+/// Private memory that this process has asked for so far, in bytes.
+#[cfg(target_os = "linux")]
+fn reserved_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmData:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    kib.unwrap_or(0) << 10
 }
 
 #[cfg(target_os = "linux")]

@@ -209,6 +209,8 @@ pub enum Limit {
     Cpu,
     /// Memory.
     Memory,
+    /// Depth of calls, where the engine does not notice by itself. The worker ends with it.
+    Stack,
     /// Time on the clock.
     Wall,
     /// A message was too long.
@@ -360,7 +362,7 @@ impl Pool {
                 match kind {
                     to_server::IMAGE => return Ok(Image::sealed(&content).map_err(PoolError::Io)?),
                     to_server::EXCEPTION => return Err(BuildError::Code(text(&content))),
-                    to_server::LIMIT => return Err(BuildError::Limit(Limit::Cpu)),
+                    to_server::LIMIT => return Err(BuildError::Limit(limit_of(&content).unwrap_or(Limit::Cpu))),
                     to_server::LOG => {}
                     to_server::HOST_CALL => {
                         let why = "it calls the host while it is loaded; do that in a function".to_owned();
@@ -602,11 +604,7 @@ impl Worker {
                 to_server::THROWN => return Ok(Ended::Threw(content)),
                 to_server::EXCEPTION => return Ok(Ended::Uncaught(text(&content))),
                 to_server::LIMIT => {
-                    return Ok(match content.as_slice() {
-                        b"cpu" => Ended::Limited(Limit::Cpu),
-                        b"memory" => Ended::Limited(Limit::Memory),
-                        _ => Ended::Stalled,
-                    });
+                    return Ok(limit_of(&content).map_or(Ended::Stalled, Ended::Limited));
                 }
                 other => return Err(io::Error::other(format!("a worker said {other}"))),
             }
@@ -646,6 +644,16 @@ async fn receive(from: &mut BufReader<OwnedReadHalf>, bytes_max: usize) -> io::R
     let mut content = vec![0; length];
     from.read_exact(&mut content).await?;
     Ok((kind, content))
+}
+
+/// The bound that a worker names.
+fn limit_of(content: &[u8]) -> Option<Limit> {
+    match content {
+        b"cpu" => Some(Limit::Cpu),
+        b"memory" => Some(Limit::Memory),
+        b"stack" => Some(Limit::Stack),
+        _ => None,
+    }
 }
 
 fn text(bytes: &[u8]) -> String {

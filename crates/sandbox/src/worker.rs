@@ -45,6 +45,15 @@ pub fn main() -> Result<(), String> {
     Ok(())
 }
 
+/// Locks this process in as a worker is, and returns; for tests that try the walls.
+///
+/// # Errors
+/// As [`main`].
+pub fn behind_walls() -> Result<(), String> {
+    lock::harden().map_err(|error| error.to_string())?;
+    lock::lock_in(false).map(|_| ())
+}
+
 fn evaluate(isolates: &Isolates, connection: &Connection<'_>, message: &[u8]) -> Result<(), String> {
     let mut parts = message.splitn(2, |byte| *byte == 0);
     let (name, code) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
@@ -56,6 +65,7 @@ fn evaluate(isolates: &Isolates, connection: &Connection<'_>, message: &[u8]) ->
         Ok(false) if isolate.has_ended() => Ok(()),
         Ok(false) => send(to_server::EXCEPTION, b"the code took the place of what messages go to"),
         Err(Stopped::Time) => send(to_server::LIMIT, b"cpu"),
+        Err(Stopped::Stack) => send(to_server::LIMIT, b"stack"),
         Err(Stopped::Trap(why)) => Err(why),
     }
 }
@@ -73,6 +83,7 @@ fn invoke(isolates: &Isolates, connection: &mut Connection<'_>, message: &[u8]) 
         Ok(End::ServerGone) => return Ok(()),
         Ok(End::Stalled) => b"stalled",
         Err(Stopped::Time) => b"cpu",
+        Err(Stopped::Stack) => b"stack",
         Err(Stopped::Trap(_)) if refused_memory => b"memory",
         Err(Stopped::Trap(why)) => return Err(why),
     };

@@ -4,16 +4,19 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
 
 use base64::Engine as _;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
 use portcullis::seed::{self, Person};
 use portcullis_crypto::{KeyId, SealingKey, SealingKeys, SystemEntropy};
+use portcullis_forge::Forge;
 use portcullis_gateway::{Config, Gateway};
 use portcullis_guard::{Addresses, Deployment, EmulatedClock, Guard, Handlers};
 use portcullis_model::{Clock, Timestamp};
 use portcullis_outbound::{AddressRules, Outbound};
+use portcullis_sandbox::{Limits, PoolConfig, Program};
 use portcullis_store::{Store, StoreConfig};
 use serde_json::Value as Json;
 
@@ -36,12 +39,35 @@ impl Engine {
     pub const ALL: [Engine; 2] = [Engine::Sqlite, Engine::Postgres];
 }
 
+/// Tests that run on each engine: `async fn name(world: World) { … }` becomes two of them.
+#[macro_export]
+macro_rules! on_both_engines {
+    ($($(#[$doc:meta])* async fn $name:ident($world:ident: World) $body:block)+) => {$(
+        mod $name {
+            use super::*;
+            async fn test($world: $crate::world::World) $body
+            $(#[$doc])*
+            #[tokio::test(flavor = "multi_thread")]
+            async fn on_sqlite() {
+                test($crate::world::World::start($crate::world::Engine::Sqlite).await).await;
+            }
+            $(#[$doc])*
+            #[tokio::test(flavor = "multi_thread")]
+            async fn on_postgres() {
+                test($crate::world::World::start($crate::world::Engine::Postgres).await).await;
+            }
+        }
+    )+};
+}
+
 static NEXT: AtomicU32 = AtomicU32::new(0);
 
 /// A running site.
 pub struct World {
     /// The edge.
     pub gateway: Arc<Gateway>,
+    /// Runs Forge apps.
+    pub forge: Forge,
     /// Moves time.
     pub clock: Arc<EmulatedClock>,
     /// Ada, Ben, Cleo, Dan.
@@ -72,9 +98,11 @@ impl World {
         let opened = Store::open(&store).await.expect("a database");
         let people = seed::demo_people(&opened, START).await.expect("people");
         drop(opened);
-        let gateway = Arc::new(gateway(&store, &clock).await);
+        let (gateway, forge) = gateway(&store, &clock).await;
+        let gateway = Arc::new(gateway);
+        portcullis::site::serve_apps(&gateway, &forge);
         seed::demo_contents(&gateway, &people).await.expect("contents");
-        Self { gateway, clock, people, folder, store }
+        Self { gateway, forge, clock, people, folder, store }
     }
 
     /// Sends webhooks from here on, as a server that is started does.
@@ -91,7 +119,7 @@ impl World {
     /// # Panics
     /// When the database does not open.
     pub async fn another_node(&self) -> Gateway {
-        gateway(&self.store, &self.clock).await
+        gateway(&self.store, &self.clock).await.0
     }
 
     /// A second server over the same database that is reached at another address.
@@ -99,7 +127,7 @@ impl World {
     /// # Panics
     /// When the database does not open.
     pub async fn another_node_at(&self, base_url: &str) -> Gateway {
-        gateway_at(&self.store, &self.clock, base_url).await
+        gateway_at(&self.store, &self.clock, base_url).await.0
     }
 
     /// The same site behind an edge without a single handler: every decision is made, nothing is done, and what is allowed is
@@ -153,11 +181,11 @@ impl Drop for World {
     }
 }
 
-async fn gateway(store: &StoreConfig, clock: &Arc<EmulatedClock>) -> Gateway {
+async fn gateway(store: &StoreConfig, clock: &Arc<EmulatedClock>) -> (Gateway, Forge) {
     gateway_at(store, clock, BASE_URL).await
 }
 
-async fn gateway_at(store: &StoreConfig, clock: &Arc<EmulatedClock>, base_url: &str) -> Gateway {
+async fn gateway_at(store: &StoreConfig, clock: &Arc<EmulatedClock>, base_url: &str) -> (Gateway, Forge) {
     let store = Store::open(store).await.expect("a database");
     let keys = SealingKeys::new(SealingKey::new(KeyId(1), &[7; 32]).expect("a key"));
     let deployment = Deployment {
@@ -171,7 +199,22 @@ async fn gateway_at(store: &StoreConfig, clock: &Arc<EmulatedClock>, base_url: &
     portcullis_apps::signing_key::ensure(&guard).await.expect("a signing key");
     portcullis_apps::connect::install_key::ensure(&guard).await.expect("an installation key");
     let outbound = Outbound::new(AddressRules::default().and_loopback()).expect("outgoing connections");
-    Gateway::new(guard, portcullis::site::handlers(outbound), config(clock))
+    // Short, so that a test of what never ends does.
+    let (cpu, wall) = (Duration::from_millis(500), Duration::from_secs(5));
+    let limits = Limits { cpu, wall, heap_bytes: 96 << 20, ..Limits::default() };
+    let config_of_pool = PoolConfig { compare: true, ..PoolConfig::default() };
+    let forge = portcullis::site::forge(worker(), config_of_pool, limits, outbound.clone());
+    (Gateway::new(guard, portcullis::site::handlers(outbound, &forge), config(clock)), forge)
+}
+
+/// The server's own program beside the test's, which a build of the whole workspace makes.
+fn worker() -> Program {
+    let test = std::env::current_exe().expect("the test's own file");
+    let folder = test
+        .ancestors()
+        .find(|folder| folder.join("portcullis").is_file())
+        .expect("the program `portcullis`, built before the tests");
+    Program { path: folder.join("portcullis"), arguments: vec!["sandbox-worker".into()] }
 }
 
 fn config(clock: &Arc<EmulatedClock>) -> Config {

@@ -20,7 +20,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("accounts", &["model", "authz", "crypto", "guard"]),
     ("jira", &["model", "authz", "crypto", "guard"]),
     ("apps", &["model", "authz", "crypto", "guard", "outbound"]),
-    ("forge", &["model", "authz", "guard", "apps", "outbound", "sandbox"]),
+    ("forge", &["model", "authz", "crypto", "guard", "apps", "outbound", "sandbox"]),
     ("sandbox", &[]),
     ("console", &["model", "authz", "guard", "accounts", "jira", "apps", "forge"]),
     // The gateway serves the console's pages on the same listener.

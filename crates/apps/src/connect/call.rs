@@ -102,9 +102,9 @@ pub async fn post(
         method: Method::POST,
         url,
         headers: vec![
-            ("content-type", "application/json".to_owned()),
-            ("authorization", format!("JWT {token}")),
-            ("accept", "*/*".to_owned()),
+            ("content-type".into(), "application/json".to_owned()),
+            ("authorization".into(), format!("JWT {token}")),
+            ("accept".into(), "*/*".to_owned()),
         ],
         body: serde_json::to_vec(body).unwrap_or_default(),
     };
@@ -123,7 +123,7 @@ pub async fn fetch(outbound: &Outbound, address: &str) -> Result<descriptor::Des
     let request = Request {
         method: Method::GET,
         url,
-        headers: vec![("accept", "application/json".to_owned())],
+        headers: vec![("accept".into(), "application/json".to_owned())],
         body: Vec::new(),
     };
     let limits = Limits { answer_bytes: descriptor::BYTES_MAX, ..Limits::default() };

@@ -266,17 +266,17 @@ async fn request(
         }
     };
     let mut headers = vec![
-        ("content-type", "application/json".to_owned()),
-        ("authorization", authorization),
-        ("accept", "*/*".to_owned()),
-        ("x-atlassian-webhook-identifier", message.identifier.clone()),
-        ("x-atlassian-webhook-flow", "Primary".to_owned()),
+        ("content-type".into(), "application/json".to_owned()),
+        ("authorization".into(), authorization),
+        ("accept".into(), "*/*".to_owned()),
+        ("x-atlassian-webhook-identifier".into(), message.identifier.clone()),
+        ("x-atlassian-webhook-flow".into(), "Primary".to_owned()),
     ];
     if claimed.attempts > 0 {
-        headers.push(("x-atlassian-webhook-retry", claimed.attempts.to_string()));
+        headers.push(("x-atlassian-webhook-retry".into(), claimed.attempts.to_string()));
     }
     if let Some(trace) = &head.trace {
-        headers.push(("x-atlassian-webhook-trace", trace.clone()));
+        headers.push(("x-atlassian-webhook-trace".into(), trace.clone()));
     }
     Ok(Request { method: Method::POST, url, headers, body: message.body.as_bytes().to_vec() })
 }

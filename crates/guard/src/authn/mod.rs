@@ -62,6 +62,17 @@ pub struct RequestHead<'a> {
     pub request_id: &'a str,
 }
 
+/// Whether an `Authorization` header carries a token that looks like one of ours: nobody else may get to see it.
+pub fn is_ours(authorization: &str) -> bool {
+    let (scheme, rest) = authorization.split_once(' ').unwrap_or_default();
+    let token = if scheme.eq_ignore_ascii_case("basic") {
+        parse_basic(rest).map(|(_, token)| token)
+    } else {
+        Some(rest.to_owned())
+    };
+    token.is_some_and(|token| TokenHash::parse(&token).is_some())
+}
+
 /// What a scheme found.
 enum Scheme {
     NotPresent,
@@ -149,6 +160,7 @@ pub(crate) fn still_good(snapshot: &Snapshot, caller: &Caller, now: Timestamp) -
             snapshot.session_by_id(session).is_some_and(|facts| now.0 < facts.expires_at_ms)
                 && snapshot.connect().app(app).is_some_and(|app| app.enabled)
         }
+        CredentialRef::Forge(id) => snapshot.forge().installation(id).is_some(),
         CredentialRef::Session(id) => snapshot.session_by_id(id).is_some_and(|facts| now.0 < facts.expires_at_ms),
     }
 }

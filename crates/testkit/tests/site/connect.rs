@@ -4,27 +4,11 @@
 use portcullis_crypto::jws::{SigningKey, UnverifiedJws, VerifyingKey};
 use portcullis_guard::qsh;
 use portcullis_testkit::connect::{ConnectApp, claims_of, hs256};
+use portcullis_testkit::on_both_engines;
 use portcullis_testkit::world::{Engine, World};
 use serde_json::{Value as Json, json};
 
 const MYSELF: &str = "/rest/api/3/myself";
-
-macro_rules! on_both_engines {
-    ($(async fn $name:ident($world:ident: World) $body:block)+) => {$(
-        mod $name {
-            use super::*;
-            async fn test($world: World) $body
-            #[tokio::test(flavor = "multi_thread")]
-            async fn on_sqlite() {
-                test(World::start(Engine::Sqlite).await).await;
-            }
-            #[tokio::test(flavor = "multi_thread")]
-            async fn on_postgres() {
-                test(World::start(Engine::Postgres).await).await;
-            }
-        }
-    )+};
-}
 
 fn issue() -> Json {
     json!({"fields": {"project": {"key": "DEMO"}, "issuetype": {"name": "Task"}, "summary": "By an app"}})

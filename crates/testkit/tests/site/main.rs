@@ -6,6 +6,8 @@ mod configuration;
 mod connect;
 mod connect_pages;
 mod doors;
+mod forge;
+mod hostile;
 mod issues;
 mod leaks;
 mod matrix;

@@ -2,29 +2,10 @@
 //! anybody who may takes it back.
 
 use portcullis_testkit::oauth::{CALLBACK, Tokens, parameter};
-use portcullis_testkit::world::{Engine, World};
+use portcullis_testkit::on_both_engines;
 use serde_json::json;
 
 const READ: &str = "read:jira-work offline_access";
-
-macro_rules! on_both_engines {
-    ($($(#[$doc:meta])* async fn $name:ident($world:ident: World) $body:block)+) => {$(
-        mod $name {
-            use super::*;
-            async fn test($world: World) $body
-            $(#[$doc])*
-            #[tokio::test(flavor = "multi_thread")]
-            async fn on_sqlite() {
-                test(World::start(Engine::Sqlite).await).await;
-            }
-            $(#[$doc])*
-            #[tokio::test(flavor = "multi_thread")]
-            async fn on_postgres() {
-                test(World::start(Engine::Postgres).await).await;
-            }
-        }
-    )+};
-}
 
 on_both_engines! {
     async fn a_person_lets_an_app_in_and_it_works_within_its_scopes(world: World) {

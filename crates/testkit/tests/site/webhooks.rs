@@ -8,25 +8,9 @@ use portcullis_crypto::{hex, sha256};
 use portcullis_guard::qsh;
 use portcullis_testkit::connect::{ConnectApp, Received, claims_of};
 use portcullis_testkit::oauth::encode;
+use portcullis_testkit::on_both_engines;
 use portcullis_testkit::world::{Engine, World};
 use serde_json::{Value as Json, json};
-
-macro_rules! on_both_engines {
-    ($(async fn $name:ident($world:ident: World) $body:block)+) => {$(
-        mod $name {
-            use super::*;
-            async fn test($world: World) $body
-            #[tokio::test(flavor = "multi_thread")]
-            async fn on_sqlite() {
-                test(World::start(Engine::Sqlite).await).await;
-            }
-            #[tokio::test(flavor = "multi_thread")]
-            async fn on_postgres() {
-                test(World::start(Engine::Postgres).await).await;
-            }
-        }
-    )+};
-}
 
 /// An app that listens to these, installed.
 async fn listening(world: &World, key: &str, scopes: &[&str], webhooks: Json) -> ConnectApp {

@@ -1,0 +1,451 @@
+//! Running a function of an app.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use portcullis_authz::op;
+use portcullis_guard::{Ctx, Guard, Handlers, Input, Outcome, Read, Reply, View};
+use portcullis_model::{ForgeInstallationId, Problem, ProblemKind};
+use portcullis_sandbox::{BuildError, Ended, Image, Limit, Limits};
+use serde_json::{Value as Json, json};
+use tokio::sync::OnceCell;
+
+use crate::broker::Broker;
+use crate::log::{Finished, Outcome as Ending};
+use crate::manifest::Manifest;
+use crate::{Call, Forge, Reaches, archive, variable, wire};
+
+/// Images that are kept between invocations, in bytes; those used last stay.
+const IMAGES_BYTES_MAX: usize = 512 << 20;
+
+/// The vendor's bound for web triggers, where that of other functions is not shorter on purpose.
+const WALL_OF_WEB_TRIGGERS: Duration = Duration::from_secs(55);
+
+/// An app's code.
+#[derive(Clone)]
+pub(crate) struct Code {
+    pub manifest: Arc<Manifest>,
+    pub files: Arc<BTreeMap<String, String>>,
+}
+
+/// An installation as its invocations need it.
+pub(crate) struct Installed {
+    pub id: ForgeInstallationId,
+    pub uuid: String,
+    pub app: String,
+    pub environment: String,
+    pub environment_kind: String,
+    /// The row of the version that runs.
+    pub version_row: i64,
+    pub version: String,
+    pub code: Code,
+    pub variables: Vec<(String, String)>,
+    image: OnceCell<Image>,
+}
+
+/// What is kept of installations between invocations.
+#[derive(Default)]
+pub(crate) struct Loaded(Mutex<HashMap<ForgeInstallationId, Kept>>);
+
+struct Kept {
+    /// The policy's revision that it was read at: whatever changes an installation raises it.
+    revision: i64,
+    used: Instant,
+    installed: Arc<Installed>,
+}
+
+impl Loaded {
+    fn kept(&self) -> MutexGuard<'_, HashMap<ForgeInstallationId, Kept>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn fresh(&self, id: ForgeInstallationId, revision: i64) -> Option<Arc<Installed>> {
+        let mut kept = self.kept();
+        let found = kept.get_mut(&id).filter(|found| found.revision == revision)?;
+        found.used = Instant::now();
+        Some(Arc::clone(&found.installed))
+    }
+
+    fn keep(&self, forge: &Forge, revision: i64, installed: Installed) -> Arc<Installed> {
+        let mut kept = self.kept();
+        let same = kept.get(&installed.id).filter(|before| {
+            before.installed.version_row == installed.version_row && before.installed.variables == installed.variables
+        });
+        let installed = match same {
+            Some(before) => Arc::clone(&before.installed),
+            None => Arc::new(installed),
+        };
+        let fresh = Kept { revision, used: Instant::now(), installed: Arc::clone(&installed) };
+        let mut dropped: Vec<Kept> = kept.insert(installed.id, fresh).into_iter().collect();
+        dropped.retain(|before| !Arc::ptr_eq(&before.installed, &installed));
+        let bytes = |kept: &Kept| kept.installed.image.get().map_or(0, Image::bytes);
+        while kept.values().map(bytes).sum::<usize>() > IMAGES_BYTES_MAX {
+            let oldest = kept.iter().filter(|(id, _)| **id != installed.id).min_by_key(|(_, kept)| kept.used);
+            let Some(id) = oldest.map(|(id, _)| *id) else { break };
+            dropped.extend(kept.remove(&id));
+        }
+        drop(kept);
+        for image in dropped.iter().filter_map(|kept| kept.installed.image.get()) {
+            forge.0.pool.forget(image);
+        }
+        installed
+    }
+}
+
+/// An installation by its row.
+///
+/// # Errors
+/// 404 when it is not installed any more.
+pub(crate) async fn installed(
+    forge: &Forge,
+    guard: &Guard,
+    id: ForgeInstallationId,
+) -> Result<Arc<Installed>, Problem> {
+    let revision = guard.revision();
+    if let Some(kept) = forge.0.loaded.fresh(id, revision) {
+        return Ok(kept);
+    }
+    let mut job = guard.begin_job::<Read>("forge_invoke").await?;
+    let sql = "SELECT i.uuid, i.code, e.id AS environment_id, e.uuid AS environment, e.kind, a.uuid AS app, v.major, v.minor, v.manifest, v.files
+               FROM forge_installation i JOIN forge_environment e ON e.id = i.environment JOIN forge_app a ON a.id = e.app
+               JOIN forge_version v ON v.id = i.code WHERE i.id = $1 AND i.uninstalled_at_ms IS NULL";
+    let row = job.tx().query_opt(sql, &[id.0.into()]).await?;
+    let row = row.ok_or_else(|| Problem::not_found("The app is not installed."))?;
+    let manifest = Manifest::parse(&row.get::<String>("manifest")?).map_err(|faults| Problem::bug(faults.join(" ")))?;
+    let files: String = row.get::<Option<String>>("files")?.unwrap_or_else(|| "{}".to_owned());
+    let (major, minor): (i64, i64) = (row.get("major")?, row.get("minor")?);
+    let variables =
+        variable::all(job.tx(), guard.system_view("forge_invoke").keys(), row.get("environment_id")?).await?;
+    let installed = Installed {
+        id,
+        uuid: row.get("uuid")?,
+        app: row.get("app")?,
+        environment: row.get("environment")?,
+        environment_kind: row.get("kind")?,
+        version_row: row.get("code")?,
+        version: format!("{major}.{minor}.0"),
+        code: Code {
+            manifest: Arc::new(manifest),
+            files: Arc::new(serde_json::from_str(&files).map_err(Problem::bug)?),
+        },
+        variables,
+        image: OnceCell::new(),
+    };
+    Ok(forge.0.loaded.keep(forge, revision, installed))
+}
+
+/// The script that carries an app's files into an isolate.
+fn script(code: &Code, variables: &[(String, String)]) -> Result<String, Problem> {
+    let quoted = |text: &str| serde_json::to_string(text).map_err(Problem::bug);
+    let mut out = String::from("__load({ sources: {\n");
+    let mut texts = BTreeMap::new();
+    for (name, text) in code.files.iter() {
+        if name.ends_with(".js") || name.ends_with(".cjs") {
+            // Whatever the text does to end the function early, it stays in the isolate that it would run in anyway.
+            out.push_str(&format!(
+                "{}: function (module, exports, require, __filename, __dirname) {{\n{text}\n}},\n",
+                quoted(name)?
+            ));
+        } else {
+            texts.insert(name, text);
+        }
+    }
+    let files = code.manifest.functions.values().map(|handler| handler.file.as_str());
+    let entries: BTreeMap<&str, Option<&str>> = files.map(|file| (file, archive::file_of(&code.files, file))).collect();
+    let variables: BTreeMap<_, _> = variables.iter().map(|(key, value)| (key, value)).collect();
+    out.push_str(&format!(
+        "}}, texts: {}, entries: {}, variables: {} }});",
+        json!(texts),
+        json!(entries),
+        json!(variables)
+    ));
+    Ok(out)
+}
+
+/// Loads an app's code into an image.
+///
+/// # Errors
+/// 400 with what the code did, 503 when no worker can be had.
+pub(crate) async fn load(forge: &Forge, code: &Code, variables: &[(String, String)]) -> Result<Image, Problem> {
+    let script = script(code, variables)?;
+    forge.0.pool.build("app.js", &script, &Limits::default()).await.map_err(|error| match error {
+        BuildError::Code(_) | BuildError::Limit(_) => {
+            let text = error.to_string();
+            Problem::invalid(text.chars().take(2_000).collect::<String>())
+        }
+        BuildError::Pool(error) => unavailable(&error),
+    })
+}
+
+fn unavailable(error: &portcullis_sandbox::PoolError) -> Problem {
+    tracing::error!(%error, "apps cannot run");
+    Problem::new(
+        ProblemKind::Unavailable,
+        "The sandbox of this server is not available. Its administrator finds why in the log.",
+    )
+}
+
+/// What is to be run.
+pub(crate) struct Run {
+    pub function: String,
+    pub module_type: String,
+    pub module_key: String,
+    /// The first argument.
+    pub event: Json,
+    /// The account that the app may act for: who started it.
+    pub principal: Option<String>,
+}
+
+/// Runs a function of an installation; what it does, and what it says, is in the log when this returns.
+///
+/// # Errors
+/// 404 when the app is not installed or has no such function, 503 when no worker can be had.
+pub(crate) async fn run(forge: &Forge, installed: &Arc<Installed>, run: Run) -> Result<Finished, Problem> {
+    let (guard, edge) = forge.serving()?;
+    let handler = installed.code.manifest.functions.get(&run.function);
+    let handler = handler.ok_or_else(|| Problem::not_found(format!("The app has no function `{}`.", run.function)))?;
+    let image = installed.image.get_or_try_init(|| load(forge, &installed.code, &installed.variables)).await?;
+    let (id, now) = (guard.system_view("forge_invoke").entropy().uuid(), guard.now());
+    let cloud_id = guard.site().1;
+    let context_ari = format!("ari:cloud:jira::site/{cloud_id}");
+    let mut limits = forge.0.limits;
+    if run.module_type == "webtrigger" && limits.wall == Limits::default().wall {
+        limits.wall = WALL_OF_WEB_TRIGGERS;
+    }
+    let contexts =
+        json!({"ari": format!("ari:cloud:ecosystem::installation/{}", installed.uuid), "contexts": [context_ari]});
+    let principal = run.principal.as_ref().map(|account_id| json!({"accountId": account_id}));
+    let mut context = json!({"installContext": context_ari, "installation": contexts});
+    if let (Some(principal), Some(context)) = (principal, context.as_object_mut()) {
+        context.insert("principal".to_owned(), principal);
+    }
+    let manifest = &installed.code.manifest;
+    let runtime = json!({
+        "proxy": {"token": "", "url": "http://localhost/"},
+        "contextAri": context_ari,
+        "aaid": run.principal,
+        "container": {"region": "local", "runtime": "nodejs22.x", "handler": format!("{}.{}", handler.file, handler.export), "appCodeDir": "/"},
+        "appContext": {
+            "appId": installed.app,
+            "appVersion": installed.version,
+            "environmentId": installed.environment,
+            "environmentType": installed.environment_kind,
+            "invocationId": id,
+            "installationId": installed.uuid,
+            "functionKey": run.function,
+            "moduleType": run.module_type,
+            "moduleKey": run.module_key,
+            "installation": contexts,
+            "permissions": {"scopes": manifest.scopes, "external": {"fetch": {"backend": manifest.egress}}},
+        },
+        "tracing": {"traceId": id.replace('-', ""), "spanId": id.get(..8)},
+        "externalAuth": [],
+        "deadlineMs": now.0.saturating_add(i64::try_from(limits.wall.as_millis()).unwrap_or(i64::MAX)),
+    });
+    let variables: BTreeMap<_, _> = installed.variables.iter().map(|(key, value)| (key, value)).collect();
+    let message = json!({
+        "t": "invoke", "entry": handler.file, "name": handler.export, "event": run.event, "context": context,
+        "runtime": runtime, "variables": variables,
+    });
+    let broker = Arc::new(Broker::new(
+        forge.clone(),
+        guard.clone(),
+        Arc::clone(edge),
+        Arc::clone(installed),
+        run.principal.clone(),
+    ));
+    let started = Instant::now();
+    let tenant = u64::try_from(installed.id.0).unwrap_or_default();
+    let message = message.to_string();
+    let invocation = forge.0.pool.invoke(image, tenant, message.as_bytes(), &limits, Arc::clone(&broker)).await;
+    let invocation = invocation.map_err(|error| unavailable(&error))?;
+    let mut lines = broker.take_lines();
+    let (value, outcome, detail) = ending(invocation.ended);
+    if let Some(detail) = detail.as_deref().filter(|_| outcome != Ending::Ok) {
+        lines.push(crate::log::Line { at_ms: guard.now().0, level: "ERROR".to_owned(), text: detail.to_owned() });
+    }
+    if invocation.usage.log_lines_dropped > 0 {
+        let text = format!("{} more lines found no room in the log.", invocation.usage.log_lines_dropped);
+        lines.push(crate::log::Line { at_ms: guard.now().0, level: "WARN".to_owned(), text });
+    }
+    let finished = Finished {
+        id,
+        installation: installed.id,
+        version: installed.version_row,
+        function: run.function,
+        module_type: run.module_type,
+        module_key: run.module_key,
+        principal: run.principal,
+        started_at_ms: now.0,
+        took_us: i64::try_from(started.elapsed().as_micros()).unwrap_or(i64::MAX),
+        outcome,
+        detail: detail.unwrap_or_default(),
+        host_calls: invocation.usage.host_calls,
+        lines,
+        value,
+    };
+    forge.0.journal.note(&finished);
+    Ok(finished)
+}
+
+/// The value, how it went, and the words for the log.
+fn ending(ended: Ended) -> (Json, Ending, Option<String>) {
+    match ended {
+        Ended::Returned(text) => match serde_json::from_slice(&text) {
+            Ok(value) => (value, Ending::Ok, None),
+            Err(error) => (Json::Null, Ending::Threw, Some(format!("the result is not JSON: {error}"))),
+        },
+        Ended::Threw(text) => {
+            let thrown: Json = serde_json::from_slice(&text).unwrap_or_default();
+            let word = |name: &str| thrown.get(name).and_then(Json::as_str).unwrap_or_default().to_owned();
+            let detail = format!("{}: {}\n{}", word("name"), word("message"), word("stack"));
+            (thrown, Ending::Threw, Some(detail.trim_end().chars().take(4_000).collect()))
+        }
+        Ended::Uncaught(text) => (json!({"name": "Error", "message": text}), Ending::Threw, Some(text)),
+        Ended::Stalled => {
+            let text = "The function waits for something that cannot come: no call and no timer is open.".to_owned();
+            (json!({"name": "Error", "message": text}), Ending::Threw, Some(text))
+        }
+        Ended::Limited(limit) => {
+            let (name, text) = match limit {
+                Limit::Cpu => ("FUNCTION_TIME_OUT", "The function used up its processor time."),
+                Limit::Wall => ("FUNCTION_TIME_OUT", "The function took too long."),
+                Limit::Stack => ("FUNCTION_OUT_OF_MEMORY", "The function nests too deep."),
+                Limit::Memory => ("FUNCTION_OUT_OF_MEMORY", "The function used up its memory."),
+                Limit::Message => ("FUNCTION_PAYLOAD_TOO_LARGE", "What the function returned or sent is too large."),
+                Limit::HostCalls => ("FUNCTION_PLATFORM_RATE_LIMITED", "The function made too many calls."),
+            };
+            (json!({"name": name, "message": text}), Ending::Limited, Some(text.to_owned()))
+        }
+        Ended::Crashed(why) => {
+            tracing::error!(why, "a worker of the sandbox died");
+            let text = "The function ended with its worker.".to_owned();
+            (json!({"name": "FUNCTION_PLATFORM_UNKNOWN_ERROR", "message": text}), Ending::Crashed, Some(text))
+        }
+    }
+}
+
+/// What an error looks like to whoever called.
+pub(crate) fn error_of(finished: &Finished) -> Json {
+    let word = |name: &str| finished.value.get(name).and_then(Json::as_str).unwrap_or_default();
+    let platform = [
+        "REQUEST_EGRESS_ALLOWLIST_ERR",
+        "FUNCTION_FETCH_ERR",
+        "NEEDS_AUTHENTICATION_ERR",
+        "PROXY_ERR",
+        "API_NOT_READY_ERR",
+    ];
+    let kind = match finished.outcome {
+        Ending::Threw if !platform.contains(&word("name")) => "FUNCTION_ERR",
+        _ => word("name"),
+    };
+    json!({
+        "errorMessage": word("message"),
+        "errorType": kind,
+        "name": word("name"),
+        "serviceKey": finished.value.get("serviceKey"),
+        "stack": word("stack").lines().collect::<Vec<_>>(),
+    })
+}
+
+// ---- a module in the user interface, called without one
+
+async fn call(forge: Forge, view: View, input: Input) -> Result<Json, Problem> {
+    let body = input.json();
+    let word = |name: &str| body.get(name).and_then(Json::as_str);
+    let (guard, _) = forge.serving()?;
+    let installed = find(&forge, guard, input.param("installationId")).await?;
+    let module_key =
+        word("moduleKey").ok_or_else(|| Problem::field("moduleKey", "moduleKey names a module of the app."))?;
+    let modules = installed.code.manifest.modules.iter();
+    let module = modules.filter(|module| module.kind.starts_with("jira:")).find(|module| module.key == module_key);
+    let module = module.ok_or_else(|| {
+        Problem::field("moduleKey", format!("The app has no module `{module_key}` in the user interface."))
+    })?;
+    let function =
+        module.function.clone().ok_or_else(|| Problem::field("moduleKey", "The module has no function behind it."))?;
+    let account_id = view.caller().account_id().map(str::to_owned);
+    let mut extension = json!({"type": module.kind});
+    if let Some(key) = word("issue") {
+        let issue = issue_for(&forge, &view, key).await?;
+        if let (Some(extension), Some(found)) = (extension.as_object_mut(), issue.as_object()) {
+            extension.extend(found.clone());
+        }
+    }
+    let (_, cloud_id) = guard.site();
+    let context = json!({
+        "accountId": account_id,
+        "accountType": "licensed",
+        "cloudId": cloud_id,
+        "siteUrl": view.addresses().site,
+        "localId": format!("ari:cloud:ecosystem::extension/{}/{}/static/{module_key}", installed.app, installed.environment),
+        "moduleKey": module_key,
+        "environmentId": installed.environment,
+        "environmentType": installed.environment_kind,
+        "locale": "en-US",
+        "timezone": "Etc/UTC",
+        "extension": extension,
+    });
+    let call = json!({"functionKey": word("functionKey").unwrap_or_default(), "payload": body.get("payload").cloned().unwrap_or_default()});
+    let finished = run(
+        &forge,
+        &installed,
+        Run {
+            function,
+            module_type: module.kind.clone(),
+            module_key: module_key.to_owned(),
+            event: json!({"call": call, "context": context}),
+            principal: account_id,
+        },
+    )
+    .await?;
+    Ok(match finished.outcome {
+        Ending::Ok => json!({"success": true, "invocationId": finished.id, "body": finished.value}),
+        _ => json!({"success": false, "invocationId": finished.id, "error": error_of(&finished)}),
+    })
+}
+
+/// The issue that a module is shown on, as whoever looks at it sees it.
+async fn issue_for(forge: &Forge, view: &View, key: &str) -> Result<Json, Problem> {
+    let (_, edge) = forge.serving()?;
+    let key = percent_encoding::utf8_percent_encode(key, percent_encoding::NON_ALPHANUMERIC);
+    let answer = edge
+        .answer(Call {
+            caller: view.caller().clone(),
+            reaches: Reaches::Jira,
+            method: http::Method::GET,
+            path: format!("/rest/api/3/issue/{key}?fields=project,issuetype"),
+            headers: Vec::new(),
+            body: bytes::Bytes::new(),
+        })
+        .await;
+    let issue: Json = serde_json::from_slice(&answer.body).unwrap_or_default();
+    if answer.status != 200 {
+        return Err(Problem::not_found("Issue does not exist or you do not have permission to see it."));
+    }
+    let at = |pointer: &str| issue.pointer(pointer).cloned().unwrap_or_default();
+    Ok(json!({
+        "issue": {"id": at("/id"), "key": at("/key"), "type": at("/fields/issuetype/name"), "typeId": at("/fields/issuetype/id")},
+        "project": {"id": at("/fields/project/id"), "key": at("/fields/project/key"), "type": at("/fields/project/projectTypeKey")},
+    }))
+}
+
+/// An installation by its id to the outside.
+///
+/// # Errors
+/// 404.
+pub(crate) async fn find(forge: &Forge, guard: &Guard, uuid: &str) -> Result<Arc<Installed>, Problem> {
+    let uuid = wire::bare(uuid);
+    let view = guard.system_view("forge_invoke");
+    let id = view.with(|snapshot| snapshot.forge().installations().find(|app| app.uuid == uuid).map(|app| app.id));
+    installed(forge, guard, id.ok_or_else(|| Problem::not_found("The app is not installed."))?).await
+}
+
+async fn answer(cx: Ctx<op::ManageInvokeForge>, _: Input, _: Forge, answer: Json) -> Outcome<op::ManageInvokeForge> {
+    cx.done(Reply::json(answer))
+}
+
+pub(super) fn handlers(handlers: &mut Handlers, forge: &Forge) {
+    handlers.on_prepared(forge, call, answer);
+}

@@ -1,0 +1,1 @@
+// Where the vendor's platform has a loader of its own; Portcullis runs apps without one.

@@ -1,0 +1,1 @@
+// Where the vendor's platform has a wrapper of its own; Portcullis runs apps without one.

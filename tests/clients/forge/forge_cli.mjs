@@ -1,0 +1,180 @@
+// The unmodified command line of Forge, and an app built of Forge's own packages: registered, deployed, installed, called, upgraded with
+// consent, uninstalled. Then the same app on the major of @forge/api before.
+import { deepStrictEqual as same, match, ok } from 'node:assert';
+import { execFile } from 'node:child_process';
+import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { BASE, checks, people } from './harness.mjs';
+
+const here = dirname(fileURLToPath(import.meta.url));
+const node = ['x64', 'arm64'].map(kind => join(here, `node_modules/node-linux-${kind}/bin/node`)).find(existsSync);
+const check = checks('forge-cli');
+const site = new URL(BASE).host;
+
+// What the command line would otherwise fetch from the vendor: the platform's own wrapper, which is not used here.
+const runtime = join(here, 'runtime');
+mkdirSync(join(runtime, 'dist'), { recursive: true });
+for (const name of ['loader', 'wrapper']) writeFileSync(join(runtime, `dist/${name}.js`), '// not used here');
+writeFileSync(join(runtime, 'package.json'), '{"version":"1.0.0"}');
+
+/** Runs the command line as somebody; its output, whatever its exit status. */
+function forge(who, folder, ...args) {
+  const env = {
+    ...process.env, NODE_OPTIONS: '', CI: 'true', FORGE_GRAPHQL_GATEWAY: `${BASE}/graphql`, FORGE_EMAIL: who.email, FORGE_API_TOKEN: who.api_token,
+    FORGE_RUNTIME_PATH: runtime, FORGE_DISABLE_ANALYTICS: 'true', FORGE_CLI_DISABLE_DEV_SPACE: 'true', PATH: `${dirname(node)}:${process.env.PATH}`,
+  };
+  const cli = join(here, 'node_modules/@forge/cli/out/bin/cli.js');
+  return new Promise(resolve => {
+    execFile(node, [cli, ...args], { cwd: folder, env, timeout: 90_000 }, (error, stdout, stderr) => resolve({ status: error ? error.code ?? 1 : 0, text: stdout + stderr }));
+  });
+}
+
+async function asked(who, method, path, body) {
+  const credential = Buffer.from(`${who.email}:${who.api_token}`).toString('base64');
+  const headers = { Authorization: `Basic ${credential}`, 'Content-Type': 'application/json' };
+  const answer = await fetch(BASE + path, { method, headers, body: body && JSON.stringify(body) });
+  const text = await answer.text();
+  return { status: answer.status, body: text ? JSON.parse(text) : undefined };
+}
+
+/** A copy of the contract app, which finds the packages beside this script. */
+function copyOfApp(change = text => text) {
+  const folder = mkdtempSync(join(here, 'app-'));
+  cpSync(join(here, 'contract'), folder, { recursive: true });
+  const source = join(folder, 'src/index.js');
+  writeFileSync(source, change(readFileSync(source, 'utf8')));
+  return folder;
+}
+
+const edit = (folder, file, change) => writeFileSync(join(folder, file), change(readFileSync(join(folder, file), 'utf8')));
+const develop = ['--non-interactive', '-e', 'development'];
+const deploy = ['deploy', ...develop, '--no-verify'];
+const install = ['install', ...develop, '--site', site, '--product', 'jira', '--confirm-scopes'];
+const { ada, ben, cleo } = people;
+const space = (await asked(ada, 'GET', '/_edge/tenant_info')).body.cloudId;
+
+/** Registers, deploys and installs an app; how to call it. */
+async function start(folder, name) {
+  const registered = await forge(ben, folder, 'register', name, '-y', '-s', space);
+  match(registered.text, /Registered/);
+  const deployed = await forge(ben, folder, ...deploy);
+  same(deployed.status, 0, deployed.text);
+  // A developer deploys; an administrator lets it in.
+  const refused = await forge(ben, folder, ...install);
+  ok(refused.status !== 0, refused.text);
+  // The app is Ben's, and Ada administers the site.
+  const installed = await forge(ada, folder, ...install);
+  match(installed.text, /Install in Jira complete/, installed.text);
+  const id = /app\/([0-9a-f-]{36})/.exec(readFileSync(join(folder, 'manifest.yml'), 'utf8'))[1];
+  const listed = await asked(ada, 'GET', `/api/portcullis/v1/forge/installations?appId=${id}`);
+  const installation = listed.body.values[0].id;
+  const call = async (who, functionKey, payload = {}, issue = 'DEMO-1') =>
+    (await asked(who, 'POST', `/api/portcullis/v1/forge/installations/${installation}/invoke`, { moduleKey: 'panel', functionKey, payload, issue })).body;
+  return { id, installation, call };
+}
+
+const folder = copyOfApp();
+let app;
+
+await check('a developer is known by e-mail and API token', async () => {
+  match((await forge(ben, folder, 'whoami')).text, /ben@acme.example/);
+  ok((await forge({ ...ben, api_token: 'wrong' }, folder, 'whoami')).status !== 0);
+});
+
+await check('register, deploy, install: an administrator consents, a developer does not', async () => {
+  app = await start(folder, 'Contract');
+});
+
+await check('a resolver is called with its payload and the context that the server made', async () => {
+  same((await app.call(cleo, 'hello', { name: 'Cleo' })).body, { hello: 'Cleo', accountId: cleo.account_id, issue: 'DEMO-1' });
+});
+
+await check('asUser: the app\'s scopes and the person\'s permissions together', async () => {
+  same((await app.call(cleo, 'issueAsUser', { key: 'DEMO-1' })).body.status, 200);
+  same((await app.call(cleo, 'issueAsUser', { key: 'VAULT-1' })).body.status, 404);
+  same((await app.call(ben, 'issueAsUser', { key: 'VAULT-1' })).body.status, 200);
+  const refused = (await app.call(ada, 'myself')).body;
+  same([refused.status, refused.body.message], [401, 'Unauthorized; scope does not match']);
+});
+
+await check('asApp: the app\'s own account', async () => {
+  same((await app.call(cleo, 'issueAsApp', { key: 'DEMO-1' })).body.status, 200);
+  same((await app.call(ada, 'issueAsApp', { key: 'VAULT-1' })).body.status, 404);
+  same((await app.call(ada, 'commentAsApp', { key: 'DEMO-1', text: 'hi' })).body.status, 401);
+});
+
+await check('@forge/kvs keeps values, and secrets apart from them', async () => {
+  same((await app.call(cleo, 'keep', { key: 'k', value: { a: [1] } })).body, { a: [1] });
+  same((await app.call(ben, 'kept', { key: 'k' })).body, { value: { a: [1] }, missing: true });
+  same((await app.call(ben, 'secret')).body, { secret: { value: 'hush' }, plain: null });
+  same((await app.call(ben, 'list')).body, ['k']);
+});
+
+await check('fetch goes where the manifest says, which is nowhere', async () => {
+  same((await app.call(ben, 'egress', { url: 'https://example.com/' })).body.status, 403);
+});
+
+await check('variables', async () => {
+  same((await forge(ben, folder, 'variables', 'set', 'GREETING', 'hello', '-e', 'development')).status, 0);
+  same((await forge(ben, folder, 'variables', 'set', 'HIDDEN', 'do-not-tell', '--encrypt', '-e', 'development')).status, 0);
+  const listed = (await forge(ben, folder, 'variables', 'list', '-e', 'development')).text;
+  ok(/GREETING/.test(listed) && /hello/.test(listed) && /HIDDEN/.test(listed) && !/do-not-tell/.test(listed), listed);
+  same((await app.call(ben, 'variable')).body, 'hello');
+  same((await forge(ben, folder, 'variables', 'unset', 'GREETING', '-e', 'development')).status, 0);
+  same((await app.call(ben, 'variable')).body, null);
+});
+
+await check('a web trigger has an address, and answers as the app says', async () => {
+  const made = (await forge(ben, folder, 'webtrigger', 'create', '-f', 'hook', '-e', 'development', '--site', site, '--product', 'jira')).text;
+  const url = /http\S+\/x1\/\S+/.exec(made)?.[0];
+  ok(url, made);
+  const answer = await fetch(`${url}?a=1`, { method: 'POST', body: 'knock' });
+  same([answer.status, answer.headers.get('x-from'), (await answer.json()).query], [200, 'contract', { a: ['1'] }]);
+});
+
+await check('getAppContext and errors are as the packages expect', async () => {
+  match((await app.call(ben, 'context')).body.appAri, new RegExp(app.id));
+  same((await app.call(ben, 'fail')).error.errorMessage, 'on purpose');
+});
+
+await check('logs', async () => {
+  await new Promise(later => { setTimeout(later, 600); });
+  const { text } = await forge(ben, folder, 'logs', '-e', 'development', '--limit', '200');
+  ok(/hook called with knock/.test(text) && /on purpose/.test(text), text);
+});
+
+await check('code that does not load is refused with its reason', async () => {
+  edit(folder, 'src/index.js', text => `throw new Error('broken at load');\n${text}`);
+  const { status, text } = await forge(ben, folder, ...deploy);
+  ok(status !== 0 && /broken at load/.test(text), text);
+  edit(folder, 'src/index.js', text => text.replace(/^throw.*\n/, ''));
+  same((await app.call(cleo, 'hello', { name: 'Cleo' })).success, true);
+});
+
+await check('a new scope waits for an administrator', async () => {
+  edit(folder, 'manifest.yml', text => text.replace('- read:jira-work', '- read:jira-work\n    - write:jira-work'));
+  same((await forge(ben, folder, ...deploy)).status, 0);
+  same((await app.call(ada, 'commentAsApp', { key: 'DEMO-1', text: 'hi' })).body.status, 401);
+  const upgraded = await forge(ada, folder, ...install, '--upgrade');
+  same(upgraded.status, 0, upgraded.text);
+  same((await app.call(ada, 'commentAsApp', { key: 'DEMO-1', text: 'hi' })).body.status, 201);
+});
+
+await check('uninstall', async () => {
+  const gone = await forge(ada, folder, 'uninstall', '--site', site, '--product', 'jira', '-e', 'development');
+  same(gone.status, 0, gone.text);
+  same((await asked(ada, 'GET', `/api/portcullis/v1/forge/installations?appId=${app.id}`)).body.total, 0);
+});
+
+const older = copyOfApp(text => text.replaceAll(`'@forge/api'`, `'@forge/api-7'`));
+await check('the same app on the major of @forge/api before', async () => {
+  const before = await start(older, 'Contract 7');
+  same((await before.call(cleo, 'issueAsUser', { key: 'DEMO-1' })).body.status, 200);
+  same((await before.call(cleo, 'issueAsUser', { key: 'VAULT-1' })).body.status, 404);
+  same((await before.call(cleo, 'egress', { url: 'https://example.com/' })).body.status, 403);
+  same((await asked(ada, 'DELETE', `/api/portcullis/v1/forge/installations/${before.installation}`)).status, 204);
+});
+
+for (const used of [folder, older]) rmSync(used, { recursive: true, force: true });
+await check.end();

@@ -403,6 +403,7 @@ impl Pool {
         let run = worker.run(message, limits, host, &mut usage);
         let ended = match tokio::time::timeout(limits.wall, run).await {
             Ok(Ok(ended)) => ended,
+            Ok(Err(error)) if error.kind() == io::ErrorKind::FileTooLarge => Ended::Limited(Limit::Message),
             Ok(Err(error)) => Ended::Crashed(worker.epitaph(error)),
             Err(_) => Ended::Limited(Limit::Wall),
         };
@@ -639,7 +640,7 @@ async fn receive(from: &mut BufReader<OwnedReadHalf>, bytes_max: usize) -> io::R
     from.read_exact(&mut head).await?;
     let (kind, length) = frame::read_head(head);
     if length > bytes_max {
-        return Err(io::Error::other("a worker's message is too long"));
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "a worker's message is too long"));
     }
     let mut content = vec![0; length];
     from.read_exact(&mut content).await?;

@@ -52,7 +52,7 @@ async fn signed_in(world: &World, name: &str) -> String {
 
 /// Everything of an answer that two callers could compare; ids that are random anyway are left out, the decision's length stays.
 fn comparable(answer: &Answer, name: &str) -> (u16, BTreeMap<String, String>, String) {
-    let random = ["atl-traceid", "atl-request-id", "x-arequestid", "x-ratelimit-remaining"];
+    let random = ["atl-traceid", "atl-request-id", "x-arequestid", "x-request-id", "x-ratelimit-remaining"];
     let headers =
         answer.headers.iter().filter(|(header, _)| !random.contains(&header.as_str())).map(|(header, value)| {
             let text = value.to_str().unwrap_or_default();

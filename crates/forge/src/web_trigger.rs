@@ -108,7 +108,7 @@ async fn delete(
 async fn call(forge: Forge, _: View, input: Input) -> Result<Reply, Problem> {
     let absent = || Problem::not_found("There is nothing at this address.");
     let address = input.param("address");
-    if !TokenHash::parse(address).is_some_and(|(kind, _)| kind == TokenKind::WebTriggerAddress) {
+    if TokenHash::parse(address).is_none_or(|(kind, _)| kind != TokenKind::WebTriggerAddress) {
         return Err(absent());
     }
     let (guard, _) = forge.serving()?;

@@ -417,10 +417,10 @@ impl Asking<'_> {
         let child = asked.child(field, "extensions");
         let arguments = child.map(|child| asked.arguments(child)).unwrap_or_default();
         let named = arguments.get("filter").and_then(Json::as_array).into_iter().flatten();
-        let named = named
+        let mut named = named
             .filter(|filter| word(filter, "/type") == "APP_ID_ENVIRONMENT_ID")
             .map(|filter| word(filter, "/value/0").to_owned());
-        let named = named.last().unwrap_or_default();
+        let named = named.next_back().unwrap_or_default();
         // `app:environment`, each a UUID, or an ARI with colons of its own.
         let (app, environment) = named.rsplit_once(':').unwrap_or_default();
         let found = self.installation(app, environment).await?;

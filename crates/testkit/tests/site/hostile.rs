@@ -89,7 +89,10 @@ const PRYING: &[(&str, Fate)] = &[
     ),
     ("return (function () { return this })().__send ?? null", Nothing),
     ("return new Function('return typeof __send')() === 'undefined' ? null : 1", Nothing),
-    ("return Object.getOwnPropertyNames(globalThis).filter((name) => /^__(send|ask|load|on|modules)/.test(name))", Nothing),
+    (
+        "return Object.getOwnPropertyNames(globalThis).filter((name) => /^__(send|ask|load|on|modules)/.test(name))",
+        Nothing,
+    ),
     (
         "return typeof SharedArrayBuffer === 'undefined' && typeof Atomics === 'undefined' && typeof WebAssembly === 'undefined' ? null : 1",
         Nothing,

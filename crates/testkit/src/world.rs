@@ -210,11 +210,10 @@ async fn gateway_at(store: &StoreConfig, clock: &Arc<EmulatedClock>, base_url: &
 /// The server's own program beside the test's, which a build of the whole workspace makes.
 fn worker() -> Program {
     let test = std::env::current_exe().expect("the test's own file");
-    let folder = test
-        .ancestors()
-        .find(|folder| folder.join("portcullis").is_file())
-        .expect("the program `portcullis`, built before the tests");
-    Program { path: folder.join("portcullis"), arguments: vec!["sandbox-worker".into()] }
+    let built = test.ancestors().map(|folder| folder.join("portcullis")).find(|file| file.is_file());
+    // Where only this test was built, those that run apps fail; the others need none.
+    let path = built.unwrap_or_else(|| PathBuf::from("portcullis"));
+    Program { path, arguments: vec!["sandbox-worker".into()] }
 }
 
 fn config(clock: &Arc<EmulatedClock>) -> Config {

@@ -6,7 +6,7 @@ pub mod connect;
 pub mod oauth;
 pub mod signing_key;
 pub mod webhook;
-mod wire;
+pub mod wire;
 
 use portcullis_guard::Handlers;
 

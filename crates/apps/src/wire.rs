@@ -4,13 +4,13 @@ use portcullis_model::Problem;
 use serde_json::{Value as Json, json};
 
 /// A moment as `2026-07-01T12:34:56.789Z`.
-pub(crate) fn moment(ms: i64) -> String {
+pub fn moment(ms: i64) -> String {
     let timestamp = jiff::Timestamp::from_millisecond(ms).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
     format!("{timestamp:.3}")
 }
 
 /// A list that is whole.
-pub(crate) fn whole(values: Vec<Json>) -> Json {
+pub fn whole(values: Vec<Json>) -> Json {
     json!({"startAt": 0, "maxResults": values.len(), "total": values.len(), "values": values})
 }
 

@@ -1,18 +1,9 @@
 //! What the answers of this crate share.
 
 use portcullis_model::Problem;
-use serde_json::{Value as Json, json};
+use serde_json::Value as Json;
 
-/// A moment as `2026-07-01T12:34:56.789Z`.
-pub(crate) fn moment(ms: i64) -> String {
-    let timestamp = jiff::Timestamp::from_millisecond(ms).unwrap_or(jiff::Timestamp::UNIX_EPOCH);
-    format!("{timestamp:.3}")
-}
-
-/// A list that is whole.
-pub(crate) fn whole(values: Vec<Json>) -> Json {
-    json!({"startAt": 0, "maxResults": values.len(), "total": values.len(), "values": values})
-}
+pub(crate) use portcullis_apps::wire::{moment, whole};
 
 /// A text of one line from a body: trimmed, not empty, bounded.
 pub(crate) fn line(body: &Json, field: &str, chars_max: usize) -> Result<String, Problem> {

@@ -3,6 +3,7 @@
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
 pub mod connect;
+pub mod edge;
 pub mod oauth;
 pub mod signing_key;
 pub mod webhook;
@@ -12,7 +13,7 @@ use portcullis_guard::Handlers;
 
 /// Adds every handler of this crate.
 pub fn handlers(handlers: &mut Handlers, services: &connect::Services) {
-    oauth::handlers(handlers);
+    oauth::handlers(handlers, services);
     connect::handlers(handlers, services);
     signing_key::handlers(handlers);
     webhook::handlers(handlers, services);

@@ -705,6 +705,7 @@ pub static ROWS: &[&Row] = &[
     &rows::CONSOLE_DEVELOPER,
     &rows::CONSOLE_CREATE_OAUTH_APP,
     &rows::CONSOLE_OAUTH_APP,
+    &rows::CONSOLE_TEST_OAUTH_APP,
     &rows::CONSOLE_OAUTH_APP_SETTINGS,
     &rows::CONSOLE_OAUTH_APP_SCOPES,
     &rows::CONSOLE_OAUTH_APP_CALLBACKS,
@@ -727,6 +728,7 @@ pub static ROWS: &[&Row] = &[
     &rows::MANAGE_LIST_OAUTH_APP_TROUBLES,
     &rows::MANAGE_LIST_MY_APP_GRANTS,
     &rows::MANAGE_REVOKE_MY_APP_GRANT,
+    &rows::MANAGE_TEST_OAUTH_APP,
     &rows::MANAGE_LIST_ALL_OAUTH_APPS,
     &rows::MANAGE_BLOCK_OAUTH_APP,
     &rows::MANAGE_REVOKE_OAUTH_APP_GRANTS,
@@ -6413,6 +6415,14 @@ impl Operation for ConsoleOauthApp {
     const ROW: &'static Row = &rows::CONSOLE_OAUTH_APP;
 }
 
+/// `POST /console/apps/{appId}/test-call`
+pub struct ConsoleTestOauthApp;
+
+impl Operation for ConsoleTestOauthApp {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::CONSOLE_TEST_OAUTH_APP;
+}
+
 /// `POST /console/apps/{appId}/settings`
 pub struct ConsoleOauthAppSettings;
 
@@ -6587,6 +6597,14 @@ pub struct ManageRevokeMyAppGrant;
 impl Operation for ManageRevokeMyAppGrant {
     type Mode = Policy;
     const ROW: &'static Row = &rows::MANAGE_REVOKE_MY_APP_GRANT;
+}
+
+/// `POST /api/portcullis/v1/oauth-apps/{appId}/test-call`
+pub struct ManageTestOauthApp;
+
+impl Operation for ManageTestOauthApp {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::MANAGE_TEST_OAUTH_APP;
 }
 
 /// `GET /api/portcullis/v1/admin/oauth-apps`
@@ -16367,8 +16385,21 @@ mod rows {
         open: None,
     };
 
+    pub static CONSOLE_TEST_OAUTH_APP: Row = Row {
+        id: "consoleTestOauthApp", number: 700, method: Method::Post, path: "/console/apps/{appId}/test-call",
+        area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
     pub static CONSOLE_OAUTH_APP_SETTINGS: Row = Row {
-        id: "consoleOauthAppSettings", number: 700, method: Method::Post, path: "/console/apps/{appId}/settings",
+        id: "consoleOauthAppSettings", number: 701, method: Method::Post, path: "/console/apps/{appId}/settings",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
@@ -16381,7 +16412,7 @@ mod rows {
     };
 
     pub static CONSOLE_OAUTH_APP_SCOPES: Row = Row {
-        id: "consoleOauthAppScopes", number: 701, method: Method::Post, path: "/console/apps/{appId}/scopes",
+        id: "consoleOauthAppScopes", number: 702, method: Method::Post, path: "/console/apps/{appId}/scopes",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
@@ -16394,7 +16425,7 @@ mod rows {
     };
 
     pub static CONSOLE_OAUTH_APP_CALLBACKS: Row = Row {
-        id: "consoleOauthAppCallbacks", number: 702, method: Method::Post, path: "/console/apps/{appId}/callbacks",
+        id: "consoleOauthAppCallbacks", number: 703, method: Method::Post, path: "/console/apps/{appId}/callbacks",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
@@ -16407,7 +16438,7 @@ mod rows {
     };
 
     pub static CONSOLE_CREATE_OAUTH_APP_SECRET: Row = Row {
-        id: "consoleCreateOauthAppSecret", number: 703, method: Method::Post, path: "/console/apps/{appId}/secrets",
+        id: "consoleCreateOauthAppSecret", number: 704, method: Method::Post, path: "/console/apps/{appId}/secrets",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
@@ -16420,7 +16451,7 @@ mod rows {
     };
 
     pub static CONSOLE_REVOKE_OAUTH_APP_SECRET: Row = Row {
-        id: "consoleRevokeOauthAppSecret", number: 704, method: Method::Post, path: "/console/apps/{appId}/secrets/{secretId}/revoke",
+        id: "consoleRevokeOauthAppSecret", number: 705, method: Method::Post, path: "/console/apps/{appId}/secrets/{secretId}/revoke",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
@@ -16433,7 +16464,7 @@ mod rows {
     };
 
     pub static CONSOLE_DELETE_OAUTH_APP: Row = Row {
-        id: "consoleDeleteOauthApp", number: 705, method: Method::Post, path: "/console/apps/{appId}/delete",
+        id: "consoleDeleteOauthApp", number: 706, method: Method::Post, path: "/console/apps/{appId}/delete",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
@@ -16446,7 +16477,7 @@ mod rows {
     };
 
     pub static CONSOLE_ADMIN_APPS: Row = Row {
-        id: "consoleAdminApps", number: 706, method: Method::Get, path: "/admin/apps",
+        id: "consoleAdminApps", number: 707, method: Method::Get, path: "/admin/apps",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
@@ -16459,7 +16490,7 @@ mod rows {
     };
 
     pub static CONSOLE_ADMIN_APP: Row = Row {
-        id: "consoleAdminApp", number: 707, method: Method::Get, path: "/admin/apps/{appId}",
+        id: "consoleAdminApp", number: 708, method: Method::Get, path: "/admin/apps/{appId}",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
@@ -16472,7 +16503,7 @@ mod rows {
     };
 
     pub static CONSOLE_ADMIN_BLOCK_APP: Row = Row {
-        id: "consoleAdminBlockApp", number: 708, method: Method::Post, path: "/admin/apps/{appId}/block",
+        id: "consoleAdminBlockApp", number: 709, method: Method::Post, path: "/admin/apps/{appId}/block",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
@@ -16485,7 +16516,7 @@ mod rows {
     };
 
     pub static CONSOLE_ADMIN_REVOKE_APP: Row = Row {
-        id: "consoleAdminRevokeApp", number: 709, method: Method::Post, path: "/admin/apps/{appId}/revoke-all",
+        id: "consoleAdminRevokeApp", number: 710, method: Method::Post, path: "/admin/apps/{appId}/revoke-all",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
@@ -16498,7 +16529,7 @@ mod rows {
     };
 
     pub static CONSOLE_ADMIN_REVOKE_GRANT: Row = Row {
-        id: "consoleAdminRevokeGrant", number: 710, method: Method::Post, path: "/admin/app-grants/{grantId}/revoke",
+        id: "consoleAdminRevokeGrant", number: 711, method: Method::Post, path: "/admin/app-grants/{grantId}/revoke",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
@@ -16511,7 +16542,7 @@ mod rows {
     };
 
     pub static CONSOLE_ADMIN_USER_APPS: Row = Row {
-        id: "consoleAdminUserApps", number: 711, method: Method::Post, path: "/admin/apps/settings",
+        id: "consoleAdminUserApps", number: 712, method: Method::Post, path: "/admin/apps/settings",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
@@ -16524,7 +16555,7 @@ mod rows {
     };
 
     pub static MANAGE_LIST_OAUTH_APPS: Row = Row {
-        id: "manageListOauthApps", number: 712, method: Method::Get, path: "/api/portcullis/v1/oauth-apps",
+        id: "manageListOauthApps", number: 713, method: Method::Get, path: "/api/portcullis/v1/oauth-apps",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -16537,7 +16568,7 @@ mod rows {
     };
 
     pub static MANAGE_CREATE_OAUTH_APP: Row = Row {
-        id: "manageCreateOauthApp", number: 713, method: Method::Post, path: "/api/portcullis/v1/oauth-apps",
+        id: "manageCreateOauthApp", number: 714, method: Method::Post, path: "/api/portcullis/v1/oauth-apps",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -16550,7 +16581,7 @@ mod rows {
     };
 
     pub static MANAGE_GET_OAUTH_APP: Row = Row {
-        id: "manageGetOauthApp", number: 714, method: Method::Get, path: "/api/portcullis/v1/oauth-apps/{appId}",
+        id: "manageGetOauthApp", number: 715, method: Method::Get, path: "/api/portcullis/v1/oauth-apps/{appId}",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -16563,7 +16594,7 @@ mod rows {
     };
 
     pub static MANAGE_UPDATE_OAUTH_APP: Row = Row {
-        id: "manageUpdateOauthApp", number: 715, method: Method::Put, path: "/api/portcullis/v1/oauth-apps/{appId}",
+        id: "manageUpdateOauthApp", number: 716, method: Method::Put, path: "/api/portcullis/v1/oauth-apps/{appId}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -16576,7 +16607,7 @@ mod rows {
     };
 
     pub static MANAGE_DELETE_OAUTH_APP: Row = Row {
-        id: "manageDeleteOauthApp", number: 716, method: Method::Delete, path: "/api/portcullis/v1/oauth-apps/{appId}",
+        id: "manageDeleteOauthApp", number: 717, method: Method::Delete, path: "/api/portcullis/v1/oauth-apps/{appId}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -16589,7 +16620,7 @@ mod rows {
     };
 
     pub static MANAGE_CREATE_OAUTH_APP_SECRET: Row = Row {
-        id: "manageCreateOauthAppSecret", number: 717, method: Method::Post, path: "/api/portcullis/v1/oauth-apps/{appId}/secrets",
+        id: "manageCreateOauthAppSecret", number: 718, method: Method::Post, path: "/api/portcullis/v1/oauth-apps/{appId}/secrets",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -16602,7 +16633,7 @@ mod rows {
     };
 
     pub static MANAGE_REVOKE_OAUTH_APP_SECRET: Row = Row {
-        id: "manageRevokeOauthAppSecret", number: 718, method: Method::Delete, path: "/api/portcullis/v1/oauth-apps/{appId}/secrets/{secretId}",
+        id: "manageRevokeOauthAppSecret", number: 719, method: Method::Delete, path: "/api/portcullis/v1/oauth-apps/{appId}/secrets/{secretId}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -16615,7 +16646,7 @@ mod rows {
     };
 
     pub static MANAGE_LIST_OAUTH_APP_TROUBLES: Row = Row {
-        id: "manageListOauthAppTroubles", number: 719, method: Method::Get, path: "/api/portcullis/v1/oauth-apps/{appId}/troubles",
+        id: "manageListOauthAppTroubles", number: 720, method: Method::Get, path: "/api/portcullis/v1/oauth-apps/{appId}/troubles",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -16628,7 +16659,7 @@ mod rows {
     };
 
     pub static MANAGE_LIST_MY_APP_GRANTS: Row = Row {
-        id: "manageListMyAppGrants", number: 720, method: Method::Get, path: "/api/portcullis/v1/me/app-grants",
+        id: "manageListMyAppGrants", number: 721, method: Method::Get, path: "/api/portcullis/v1/me/app-grants",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -16641,7 +16672,7 @@ mod rows {
     };
 
     pub static MANAGE_REVOKE_MY_APP_GRANT: Row = Row {
-        id: "manageRevokeMyAppGrant", number: 721, method: Method::Delete, path: "/api/portcullis/v1/me/app-grants/{grantId}",
+        id: "manageRevokeMyAppGrant", number: 722, method: Method::Delete, path: "/api/portcullis/v1/me/app-grants/{grantId}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -16653,8 +16684,21 @@ mod rows {
         open: None,
     };
 
+    pub static MANAGE_TEST_OAUTH_APP: Row = Row {
+        id: "manageTestOauthApp", number: 723, method: Method::Post, path: "/api/portcullis/v1/oauth-apps/{appId}/test-call",
+        area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
     pub static MANAGE_LIST_ALL_OAUTH_APPS: Row = Row {
-        id: "manageListAllOauthApps", number: 722, method: Method::Get, path: "/api/portcullis/v1/admin/oauth-apps",
+        id: "manageListAllOauthApps", number: 724, method: Method::Get, path: "/api/portcullis/v1/admin/oauth-apps",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -16667,7 +16711,7 @@ mod rows {
     };
 
     pub static MANAGE_BLOCK_OAUTH_APP: Row = Row {
-        id: "manageBlockOauthApp", number: 723, method: Method::Put, path: "/api/portcullis/v1/admin/oauth-apps/{appId}/blocked",
+        id: "manageBlockOauthApp", number: 725, method: Method::Put, path: "/api/portcullis/v1/admin/oauth-apps/{appId}/blocked",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -16680,7 +16724,7 @@ mod rows {
     };
 
     pub static MANAGE_REVOKE_OAUTH_APP_GRANTS: Row = Row {
-        id: "manageRevokeOauthAppGrants", number: 724, method: Method::Delete, path: "/api/portcullis/v1/admin/oauth-apps/{appId}/grants",
+        id: "manageRevokeOauthAppGrants", number: 726, method: Method::Delete, path: "/api/portcullis/v1/admin/oauth-apps/{appId}/grants",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -16693,7 +16737,7 @@ mod rows {
     };
 
     pub static MANAGE_LIST_APP_GRANTS: Row = Row {
-        id: "manageListAppGrants", number: 725, method: Method::Get, path: "/api/portcullis/v1/app-grants",
+        id: "manageListAppGrants", number: 727, method: Method::Get, path: "/api/portcullis/v1/app-grants",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -16706,7 +16750,7 @@ mod rows {
     };
 
     pub static MANAGE_REVOKE_APP_GRANT: Row = Row {
-        id: "manageRevokeAppGrant", number: 726, method: Method::Delete, path: "/api/portcullis/v1/app-grants/{grantId}",
+        id: "manageRevokeAppGrant", number: 728, method: Method::Delete, path: "/api/portcullis/v1/app-grants/{grantId}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -16719,7 +16763,7 @@ mod rows {
     };
 
     pub static MANAGE_LIST_SERVICE_OAUTH_CLIENTS: Row = Row {
-        id: "manageListServiceOauthClients", number: 727, method: Method::Get, path: "/api/portcullis/v1/service-accounts/{accountId}/oauth-clients",
+        id: "manageListServiceOauthClients", number: 729, method: Method::Get, path: "/api/portcullis/v1/service-accounts/{accountId}/oauth-clients",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -16732,7 +16776,7 @@ mod rows {
     };
 
     pub static MANAGE_CREATE_SERVICE_OAUTH_CLIENT: Row = Row {
-        id: "manageCreateServiceOauthClient", number: 728, method: Method::Post, path: "/api/portcullis/v1/service-accounts/{accountId}/oauth-clients",
+        id: "manageCreateServiceOauthClient", number: 730, method: Method::Post, path: "/api/portcullis/v1/service-accounts/{accountId}/oauth-clients",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -16745,7 +16789,7 @@ mod rows {
     };
 
     pub static MANAGE_DELETE_SERVICE_OAUTH_CLIENT: Row = Row {
-        id: "manageDeleteServiceOauthClient", number: 729, method: Method::Delete, path: "/api/portcullis/v1/service-accounts/{accountId}/oauth-clients/{appId}",
+        id: "manageDeleteServiceOauthClient", number: 731, method: Method::Delete, path: "/api/portcullis/v1/service-accounts/{accountId}/oauth-clients/{appId}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -16758,7 +16802,7 @@ mod rows {
     };
 
     pub static MANAGE_EXPLAIN_SCOPES: Row = Row {
-        id: "manageExplainScopes", number: 730, method: Method::Get, path: "/api/portcullis/v1/scopes/explain",
+        id: "manageExplainScopes", number: 732, method: Method::Get, path: "/api/portcullis/v1/scopes/explain",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -16771,7 +16815,7 @@ mod rows {
     };
 
     pub static MANAGE_ROTATE_SIGNING_KEY: Row = Row {
-        id: "manageRotateSigningKey", number: 731, method: Method::Post, path: "/api/portcullis/v1/signing-keys/rotate",
+        id: "manageRotateSigningKey", number: 733, method: Method::Post, path: "/api/portcullis/v1/signing-keys/rotate",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -16784,7 +16828,7 @@ mod rows {
     };
 
     pub static CONNECT_TOKEN: Row = Row {
-        id: "connectToken", number: 732, method: Method::Post, path: "/oauth2/token",
+        id: "connectToken", number: 734, method: Method::Post, path: "/oauth2/token",
         area: Area::Authorization, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous]),
         classic: None,
@@ -16797,7 +16841,7 @@ mod rows {
     };
 
     pub static CONNECT_INSTALL_KEY: Row = Row {
-        id: "connectInstallKey", number: 733, method: Method::Get, path: "/connect/install-keys/{kid}",
+        id: "connectInstallKey", number: 735, method: Method::Get, path: "/connect/install-keys/{kid}",
         area: Area::Site, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -16810,7 +16854,7 @@ mod rows {
     };
 
     pub static CONNECT_ADDON_INFO: Row = Row {
-        id: "connectAddonInfo", number: 734, method: Method::Get, path: "/rest/atlassian-connect/1/addons/{addonKey}",
+        id: "connectAddonInfo", number: 736, method: Method::Get, path: "/rest/atlassian-connect/1/addons/{addonKey}",
         area: Area::Site, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
         access: AccessSet::of(&[AccessKind::Connect]),
         classic: None,
@@ -16823,7 +16867,7 @@ mod rows {
     };
 
     pub static UPM_SETTINGS: Row = Row {
-        id: "upmSettings", number: 735, method: Method::Get, path: "/rest/plugins/1.0/settings",
+        id: "upmSettings", number: 737, method: Method::Get, path: "/rest/plugins/1.0/settings",
         area: Area::Site, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -16836,7 +16880,7 @@ mod rows {
     };
 
     pub static UPM_LIST: Row = Row {
-        id: "upmList", number: 736, method: Method::Get, path: "/rest/plugins/1.0",
+        id: "upmList", number: 738, method: Method::Get, path: "/rest/plugins/1.0",
         area: Area::Site, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -16849,7 +16893,7 @@ mod rows {
     };
 
     pub static UPM_INSTALL: Row = Row {
-        id: "upmInstall", number: 737, method: Method::Post, path: "/rest/plugins/1.0",
+        id: "upmInstall", number: 739, method: Method::Post, path: "/rest/plugins/1.0",
         area: Area::Site, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -16862,7 +16906,7 @@ mod rows {
     };
 
     pub static UPM_TASK: Row = Row {
-        id: "upmTask", number: 738, method: Method::Get, path: "/rest/plugins/1.0/pending/{taskId}",
+        id: "upmTask", number: 740, method: Method::Get, path: "/rest/plugins/1.0/pending/{taskId}",
         area: Area::Site, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -16875,7 +16919,7 @@ mod rows {
     };
 
     pub static UPM_PLUGIN: Row = Row {
-        id: "upmPlugin", number: 739, method: Method::Get, path: "/rest/plugins/1.0/{pluginKey}",
+        id: "upmPlugin", number: 741, method: Method::Get, path: "/rest/plugins/1.0/{pluginKey}",
         area: Area::Site, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -16888,7 +16932,7 @@ mod rows {
     };
 
     pub static UPM_UNINSTALL: Row = Row {
-        id: "upmUninstall", number: 740, method: Method::Delete, path: "/rest/plugins/1.0/{pluginKey}",
+        id: "upmUninstall", number: 742, method: Method::Delete, path: "/rest/plugins/1.0/{pluginKey}",
         area: Area::Site, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -16901,7 +16945,7 @@ mod rows {
     };
 
     pub static MANAGE_LIST_CONNECT_APPS: Row = Row {
-        id: "manageListConnectApps", number: 741, method: Method::Get, path: "/api/portcullis/v1/connect-apps",
+        id: "manageListConnectApps", number: 743, method: Method::Get, path: "/api/portcullis/v1/connect-apps",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -16914,7 +16958,7 @@ mod rows {
     };
 
     pub static MANAGE_PREVIEW_CONNECT_APP: Row = Row {
-        id: "managePreviewConnectApp", number: 742, method: Method::Post, path: "/api/portcullis/v1/connect-apps/preview",
+        id: "managePreviewConnectApp", number: 744, method: Method::Post, path: "/api/portcullis/v1/connect-apps/preview",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -16927,7 +16971,7 @@ mod rows {
     };
 
     pub static MANAGE_INSTALL_CONNECT_APP: Row = Row {
-        id: "manageInstallConnectApp", number: 743, method: Method::Post, path: "/api/portcullis/v1/connect-apps",
+        id: "manageInstallConnectApp", number: 745, method: Method::Post, path: "/api/portcullis/v1/connect-apps",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -16940,7 +16984,7 @@ mod rows {
     };
 
     pub static MANAGE_GET_CONNECT_APP: Row = Row {
-        id: "manageGetConnectApp", number: 744, method: Method::Get, path: "/api/portcullis/v1/connect-apps/{appKey}",
+        id: "manageGetConnectApp", number: 746, method: Method::Get, path: "/api/portcullis/v1/connect-apps/{appKey}",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -16953,7 +16997,7 @@ mod rows {
     };
 
     pub static MANAGE_ENABLE_CONNECT_APP: Row = Row {
-        id: "manageEnableConnectApp", number: 745, method: Method::Post, path: "/api/portcullis/v1/connect-apps/{appKey}/enable",
+        id: "manageEnableConnectApp", number: 747, method: Method::Post, path: "/api/portcullis/v1/connect-apps/{appKey}/enable",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -16966,7 +17010,7 @@ mod rows {
     };
 
     pub static MANAGE_DISABLE_CONNECT_APP: Row = Row {
-        id: "manageDisableConnectApp", number: 746, method: Method::Post, path: "/api/portcullis/v1/connect-apps/{appKey}/disable",
+        id: "manageDisableConnectApp", number: 748, method: Method::Post, path: "/api/portcullis/v1/connect-apps/{appKey}/disable",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -16979,7 +17023,7 @@ mod rows {
     };
 
     pub static MANAGE_UNINSTALL_CONNECT_APP: Row = Row {
-        id: "manageUninstallConnectApp", number: 747, method: Method::Delete, path: "/api/portcullis/v1/connect-apps/{appKey}",
+        id: "manageUninstallConnectApp", number: 749, method: Method::Delete, path: "/api/portcullis/v1/connect-apps/{appKey}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -16992,7 +17036,7 @@ mod rows {
     };
 
     pub static CONSOLE_CONNECT_APPS: Row = Row {
-        id: "consoleConnectApps", number: 748, method: Method::Get, path: "/admin/connect-apps",
+        id: "consoleConnectApps", number: 750, method: Method::Get, path: "/admin/connect-apps",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
@@ -17005,7 +17049,7 @@ mod rows {
     };
 
     pub static CONSOLE_PREVIEW_CONNECT_APP: Row = Row {
-        id: "consolePreviewConnectApp", number: 749, method: Method::Post, path: "/admin/connect-apps/preview",
+        id: "consolePreviewConnectApp", number: 751, method: Method::Post, path: "/admin/connect-apps/preview",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
@@ -17018,7 +17062,7 @@ mod rows {
     };
 
     pub static CONSOLE_INSTALL_CONNECT_APP: Row = Row {
-        id: "consoleInstallConnectApp", number: 750, method: Method::Post, path: "/admin/connect-apps",
+        id: "consoleInstallConnectApp", number: 752, method: Method::Post, path: "/admin/connect-apps",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
@@ -17031,7 +17075,7 @@ mod rows {
     };
 
     pub static CONSOLE_ENABLE_CONNECT_APP: Row = Row {
-        id: "consoleEnableConnectApp", number: 751, method: Method::Post, path: "/admin/connect-apps/{appKey}/enable",
+        id: "consoleEnableConnectApp", number: 753, method: Method::Post, path: "/admin/connect-apps/{appKey}/enable",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
@@ -17044,7 +17088,7 @@ mod rows {
     };
 
     pub static CONSOLE_DISABLE_CONNECT_APP: Row = Row {
-        id: "consoleDisableConnectApp", number: 752, method: Method::Post, path: "/admin/connect-apps/{appKey}/disable",
+        id: "consoleDisableConnectApp", number: 754, method: Method::Post, path: "/admin/connect-apps/{appKey}/disable",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
@@ -17057,7 +17101,7 @@ mod rows {
     };
 
     pub static CONSOLE_UNINSTALL_CONNECT_APP: Row = Row {
-        id: "consoleUninstallConnectApp", number: 753, method: Method::Post, path: "/admin/connect-apps/{appKey}/uninstall",
+        id: "consoleUninstallConnectApp", number: 755, method: Method::Post, path: "/admin/connect-apps/{appKey}/uninstall",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
@@ -17070,7 +17114,7 @@ mod rows {
     };
 
     pub static MANAGE_LIST_CONNECT_DELIVERIES: Row = Row {
-        id: "manageListConnectDeliveries", number: 754, method: Method::Get, path: "/api/portcullis/v1/connect-apps/{appKey}/deliveries",
+        id: "manageListConnectDeliveries", number: 756, method: Method::Get, path: "/api/portcullis/v1/connect-apps/{appKey}/deliveries",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17083,7 +17127,7 @@ mod rows {
     };
 
     pub static MANAGE_REDELIVER_CONNECT: Row = Row {
-        id: "manageRedeliverConnect", number: 755, method: Method::Post, path: "/api/portcullis/v1/connect-apps/{appKey}/deliveries/{deliveryId}/redeliver",
+        id: "manageRedeliverConnect", number: 757, method: Method::Post, path: "/api/portcullis/v1/connect-apps/{appKey}/deliveries/{deliveryId}/redeliver",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17096,7 +17140,7 @@ mod rows {
     };
 
     pub static CONSOLE_CONNECT_DELIVERIES: Row = Row {
-        id: "consoleConnectDeliveries", number: 756, method: Method::Get, path: "/admin/connect-apps/{appKey}/deliveries",
+        id: "consoleConnectDeliveries", number: 758, method: Method::Get, path: "/admin/connect-apps/{appKey}/deliveries",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
@@ -17109,7 +17153,7 @@ mod rows {
     };
 
     pub static CONSOLE_CONNECT_REDELIVER: Row = Row {
-        id: "consoleConnectRedeliver", number: 757, method: Method::Post, path: "/admin/connect-apps/{appKey}/deliveries/{deliveryId}/redeliver",
+        id: "consoleConnectRedeliver", number: 759, method: Method::Post, path: "/admin/connect-apps/{appKey}/deliveries/{deliveryId}/redeliver",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
@@ -17122,7 +17166,7 @@ mod rows {
     };
 
     pub static CONSOLE_OAUTH_DELIVERIES: Row = Row {
-        id: "consoleOauthDeliveries", number: 758, method: Method::Get, path: "/console/apps/{appId}/deliveries",
+        id: "consoleOauthDeliveries", number: 760, method: Method::Get, path: "/console/apps/{appId}/deliveries",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
@@ -17135,7 +17179,7 @@ mod rows {
     };
 
     pub static CONSOLE_OAUTH_REDELIVER: Row = Row {
-        id: "consoleOauthRedeliver", number: 759, method: Method::Post, path: "/console/apps/{appId}/deliveries/{deliveryId}/redeliver",
+        id: "consoleOauthRedeliver", number: 761, method: Method::Post, path: "/console/apps/{appId}/deliveries/{deliveryId}/redeliver",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
@@ -17148,7 +17192,7 @@ mod rows {
     };
 
     pub static CONSOLE_CONNECT_PAGE: Row = Row {
-        id: "consoleConnectPage", number: 760, method: Method::Get, path: "/plugins/servlet/ac/{appKey}/{moduleKey}",
+        id: "consoleConnectPage", number: 762, method: Method::Get, path: "/plugins/servlet/ac/{appKey}/{moduleKey}",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
@@ -17161,7 +17205,7 @@ mod rows {
     };
 
     pub static CONSOLE_CONNECT_CONTEXT_TOKEN: Row = Row {
-        id: "consoleConnectContextToken", number: 761, method: Method::Post, path: "/plugins/servlet/ac/{appKey}/{moduleKey}/token",
+        id: "consoleConnectContextToken", number: 763, method: Method::Post, path: "/plugins/servlet/ac/{appKey}/{moduleKey}/token",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
@@ -17174,7 +17218,7 @@ mod rows {
     };
 
     pub static CONNECT_SCRIPT: Row = Row {
-        id: "connectScript", number: 762, method: Method::Get, path: "/atlassian-connect/{file}",
+        id: "connectScript", number: 764, method: Method::Get, path: "/atlassian-connect/{file}",
         area: Area::Console, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::Session]),
         classic: None,
@@ -17187,7 +17231,7 @@ mod rows {
     };
 
     pub static MANAGE_LIST_FORGE_APPS: Row = Row {
-        id: "manageListForgeApps", number: 763, method: Method::Get, path: "/api/portcullis/v1/forge/apps",
+        id: "manageListForgeApps", number: 765, method: Method::Get, path: "/api/portcullis/v1/forge/apps",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17200,7 +17244,7 @@ mod rows {
     };
 
     pub static MANAGE_CREATE_FORGE_APP: Row = Row {
-        id: "manageCreateForgeApp", number: 764, method: Method::Post, path: "/api/portcullis/v1/forge/apps",
+        id: "manageCreateForgeApp", number: 766, method: Method::Post, path: "/api/portcullis/v1/forge/apps",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17213,7 +17257,7 @@ mod rows {
     };
 
     pub static MANAGE_GET_FORGE_APP: Row = Row {
-        id: "manageGetForgeApp", number: 765, method: Method::Get, path: "/api/portcullis/v1/forge/apps/{appId}",
+        id: "manageGetForgeApp", number: 767, method: Method::Get, path: "/api/portcullis/v1/forge/apps/{appId}",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17226,7 +17270,7 @@ mod rows {
     };
 
     pub static MANAGE_CREATE_FORGE_ENVIRONMENT: Row = Row {
-        id: "manageCreateForgeEnvironment", number: 766, method: Method::Post, path: "/api/portcullis/v1/forge/apps/{appId}/environments",
+        id: "manageCreateForgeEnvironment", number: 768, method: Method::Post, path: "/api/portcullis/v1/forge/apps/{appId}/environments",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17239,7 +17283,7 @@ mod rows {
     };
 
     pub static MANAGE_DELETE_FORGE_ENVIRONMENT: Row = Row {
-        id: "manageDeleteForgeEnvironment", number: 767, method: Method::Delete, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}",
+        id: "manageDeleteForgeEnvironment", number: 769, method: Method::Delete, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17252,7 +17296,7 @@ mod rows {
     };
 
     pub static MANAGE_CREATE_FORGE_UPLOAD: Row = Row {
-        id: "manageCreateForgeUpload", number: 768, method: Method::Post, path: "/api/portcullis/v1/forge/apps/{appId}/uploads",
+        id: "manageCreateForgeUpload", number: 770, method: Method::Post, path: "/api/portcullis/v1/forge/apps/{appId}/uploads",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17265,7 +17309,7 @@ mod rows {
     };
 
     pub static MANAGE_DEPLOY_FORGE: Row = Row {
-        id: "manageDeployForge", number: 769, method: Method::Post, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/deployments",
+        id: "manageDeployForge", number: 771, method: Method::Post, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/deployments",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17278,7 +17322,7 @@ mod rows {
     };
 
     pub static MANAGE_GET_FORGE_DEPLOYMENT: Row = Row {
-        id: "manageGetForgeDeployment", number: 770, method: Method::Get, path: "/api/portcullis/v1/forge/apps/{appId}/deployments/{deploymentId}",
+        id: "manageGetForgeDeployment", number: 772, method: Method::Get, path: "/api/portcullis/v1/forge/apps/{appId}/deployments/{deploymentId}",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17291,7 +17335,7 @@ mod rows {
     };
 
     pub static MANAGE_LIST_FORGE_VARIABLES: Row = Row {
-        id: "manageListForgeVariables", number: 771, method: Method::Get, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/variables",
+        id: "manageListForgeVariables", number: 773, method: Method::Get, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/variables",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17304,7 +17348,7 @@ mod rows {
     };
 
     pub static MANAGE_SET_FORGE_VARIABLE: Row = Row {
-        id: "manageSetForgeVariable", number: 772, method: Method::Put, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/variables/{variableKey}",
+        id: "manageSetForgeVariable", number: 774, method: Method::Put, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/variables/{variableKey}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17317,7 +17361,7 @@ mod rows {
     };
 
     pub static MANAGE_DELETE_FORGE_VARIABLE: Row = Row {
-        id: "manageDeleteForgeVariable", number: 773, method: Method::Delete, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/variables/{variableKey}",
+        id: "manageDeleteForgeVariable", number: 775, method: Method::Delete, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/variables/{variableKey}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17330,7 +17374,7 @@ mod rows {
     };
 
     pub static MANAGE_FORGE_LOGS: Row = Row {
-        id: "manageForgeLogs", number: 774, method: Method::Get, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/logs",
+        id: "manageForgeLogs", number: 776, method: Method::Get, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/logs",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17343,7 +17387,7 @@ mod rows {
     };
 
     pub static MANAGE_LIST_FORGE_INSTALLATIONS: Row = Row {
-        id: "manageListForgeInstallations", number: 775, method: Method::Get, path: "/api/portcullis/v1/forge/installations",
+        id: "manageListForgeInstallations", number: 777, method: Method::Get, path: "/api/portcullis/v1/forge/installations",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17356,7 +17400,7 @@ mod rows {
     };
 
     pub static MANAGE_INSTALL_FORGE: Row = Row {
-        id: "manageInstallForge", number: 776, method: Method::Post, path: "/api/portcullis/v1/forge/installations",
+        id: "manageInstallForge", number: 778, method: Method::Post, path: "/api/portcullis/v1/forge/installations",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17369,7 +17413,7 @@ mod rows {
     };
 
     pub static MANAGE_UPGRADE_FORGE: Row = Row {
-        id: "manageUpgradeForge", number: 777, method: Method::Post, path: "/api/portcullis/v1/forge/installations/{installationId}/upgrade",
+        id: "manageUpgradeForge", number: 779, method: Method::Post, path: "/api/portcullis/v1/forge/installations/{installationId}/upgrade",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17382,7 +17426,7 @@ mod rows {
     };
 
     pub static MANAGE_UNINSTALL_FORGE: Row = Row {
-        id: "manageUninstallForge", number: 778, method: Method::Delete, path: "/api/portcullis/v1/forge/installations/{installationId}",
+        id: "manageUninstallForge", number: 780, method: Method::Delete, path: "/api/portcullis/v1/forge/installations/{installationId}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17395,7 +17439,7 @@ mod rows {
     };
 
     pub static MANAGE_EXPORT_FORGE_DATA: Row = Row {
-        id: "manageExportForgeData", number: 779, method: Method::Get, path: "/api/portcullis/v1/forge/installations/{installationId}/data",
+        id: "manageExportForgeData", number: 781, method: Method::Get, path: "/api/portcullis/v1/forge/installations/{installationId}/data",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17408,7 +17452,7 @@ mod rows {
     };
 
     pub static MANAGE_INVOKE_FORGE: Row = Row {
-        id: "manageInvokeForge", number: 780, method: Method::Post, path: "/api/portcullis/v1/forge/installations/{installationId}/invoke",
+        id: "manageInvokeForge", number: 782, method: Method::Post, path: "/api/portcullis/v1/forge/installations/{installationId}/invoke",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17421,7 +17465,7 @@ mod rows {
     };
 
     pub static MANAGE_LIST_FORGE_WEB_TRIGGERS: Row = Row {
-        id: "manageListForgeWebTriggers", number: 781, method: Method::Get, path: "/api/portcullis/v1/forge/installations/{installationId}/web-triggers",
+        id: "manageListForgeWebTriggers", number: 783, method: Method::Get, path: "/api/portcullis/v1/forge/installations/{installationId}/web-triggers",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17434,7 +17478,7 @@ mod rows {
     };
 
     pub static MANAGE_CREATE_FORGE_WEB_TRIGGER: Row = Row {
-        id: "manageCreateForgeWebTrigger", number: 782, method: Method::Post, path: "/api/portcullis/v1/forge/installations/{installationId}/web-triggers",
+        id: "manageCreateForgeWebTrigger", number: 784, method: Method::Post, path: "/api/portcullis/v1/forge/installations/{installationId}/web-triggers",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17447,7 +17491,7 @@ mod rows {
     };
 
     pub static MANAGE_DELETE_FORGE_WEB_TRIGGER: Row = Row {
-        id: "manageDeleteForgeWebTrigger", number: 783, method: Method::Delete, path: "/api/portcullis/v1/forge/installations/{installationId}/web-triggers/{triggerId}",
+        id: "manageDeleteForgeWebTrigger", number: 785, method: Method::Delete, path: "/api/portcullis/v1/forge/installations/{installationId}/web-triggers/{triggerId}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17460,7 +17504,7 @@ mod rows {
     };
 
     pub static FORGE_GRAPHQL: Row = Row {
-        id: "forgeGraphql", number: 784, method: Method::Post, path: "/graphql",
+        id: "forgeGraphql", number: 786, method: Method::Post, path: "/graphql",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17473,7 +17517,7 @@ mod rows {
     };
 
     pub static FORGE_UPLOAD: Row = Row {
-        id: "forgeUpload", number: 785, method: Method::Put, path: "/forge/uploads/{address}",
+        id: "forgeUpload", number: 787, method: Method::Put, path: "/forge/uploads/{address}",
         area: Area::Site, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17486,7 +17530,7 @@ mod rows {
     };
 
     pub static FORGE_WEB_TRIGGER_GET: Row = Row {
-        id: "forgeWebTriggerGet", number: 786, method: Method::Get, path: "/x1/{address}",
+        id: "forgeWebTriggerGet", number: 788, method: Method::Get, path: "/x1/{address}",
         area: Area::Site, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17499,7 +17543,7 @@ mod rows {
     };
 
     pub static FORGE_WEB_TRIGGER_POST: Row = Row {
-        id: "forgeWebTriggerPost", number: 787, method: Method::Post, path: "/x1/{address}",
+        id: "forgeWebTriggerPost", number: 789, method: Method::Post, path: "/x1/{address}",
         area: Area::Site, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17512,7 +17556,7 @@ mod rows {
     };
 
     pub static FORGE_WEB_TRIGGER_PUT: Row = Row {
-        id: "forgeWebTriggerPut", number: 788, method: Method::Put, path: "/x1/{address}",
+        id: "forgeWebTriggerPut", number: 790, method: Method::Put, path: "/x1/{address}",
         area: Area::Site, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17525,7 +17569,7 @@ mod rows {
     };
 
     pub static FORGE_WEB_TRIGGER_DELETE: Row = Row {
-        id: "forgeWebTriggerDelete", number: 789, method: Method::Delete, path: "/x1/{address}",
+        id: "forgeWebTriggerDelete", number: 791, method: Method::Delete, path: "/x1/{address}",
         area: Area::Site, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17538,7 +17582,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_GET: Row = Row {
-        id: "forgeKvsGet", number: 790, method: Method::Post, path: "/forge/storage/kvs/v1/get",
+        id: "forgeKvsGet", number: 792, method: Method::Post, path: "/forge/storage/kvs/v1/get",
         area: Area::Gateway, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[160])),
@@ -17551,7 +17595,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_QUERY: Row = Row {
-        id: "forgeKvsQuery", number: 791, method: Method::Post, path: "/forge/storage/kvs/v1/query",
+        id: "forgeKvsQuery", number: 793, method: Method::Post, path: "/forge/storage/kvs/v1/query",
         area: Area::Gateway, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[160])),
@@ -17564,7 +17608,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_SECRET_GET: Row = Row {
-        id: "forgeKvsSecretGet", number: 792, method: Method::Post, path: "/forge/storage/kvs/v1/secret/get",
+        id: "forgeKvsSecretGet", number: 794, method: Method::Post, path: "/forge/storage/kvs/v1/secret/get",
         area: Area::Gateway, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[160])),
@@ -17577,7 +17621,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_ENTITY_GET: Row = Row {
-        id: "forgeKvsEntityGet", number: 793, method: Method::Post, path: "/forge/storage/kvs/v1/entity/get",
+        id: "forgeKvsEntityGet", number: 795, method: Method::Post, path: "/forge/storage/kvs/v1/entity/get",
         area: Area::Gateway, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[160])),
@@ -17590,7 +17634,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_ENTITY_QUERY: Row = Row {
-        id: "forgeKvsEntityQuery", number: 794, method: Method::Post, path: "/forge/storage/kvs/v1/entity/query",
+        id: "forgeKvsEntityQuery", number: 796, method: Method::Post, path: "/forge/storage/kvs/v1/entity/query",
         area: Area::Gateway, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[160])),
@@ -17603,7 +17647,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_BATCH_GET: Row = Row {
-        id: "forgeKvsBatchGet", number: 795, method: Method::Post, path: "/forge/storage/kvs/v1/batch/get",
+        id: "forgeKvsBatchGet", number: 797, method: Method::Post, path: "/forge/storage/kvs/v1/batch/get",
         area: Area::Gateway, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[160])),
@@ -17616,7 +17660,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_SET: Row = Row {
-        id: "forgeKvsSet", number: 796, method: Method::Post, path: "/forge/storage/kvs/v1/set",
+        id: "forgeKvsSet", number: 798, method: Method::Post, path: "/forge/storage/kvs/v1/set",
         area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[160])),
@@ -17629,7 +17673,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_DELETE: Row = Row {
-        id: "forgeKvsDelete", number: 797, method: Method::Post, path: "/forge/storage/kvs/v1/delete",
+        id: "forgeKvsDelete", number: 799, method: Method::Post, path: "/forge/storage/kvs/v1/delete",
         area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[160])),
@@ -17642,7 +17686,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_SECRET_SET: Row = Row {
-        id: "forgeKvsSecretSet", number: 798, method: Method::Post, path: "/forge/storage/kvs/v1/secret/set",
+        id: "forgeKvsSecretSet", number: 800, method: Method::Post, path: "/forge/storage/kvs/v1/secret/set",
         area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[160])),
@@ -17655,7 +17699,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_SECRET_DELETE: Row = Row {
-        id: "forgeKvsSecretDelete", number: 799, method: Method::Post, path: "/forge/storage/kvs/v1/secret/delete",
+        id: "forgeKvsSecretDelete", number: 801, method: Method::Post, path: "/forge/storage/kvs/v1/secret/delete",
         area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[160])),
@@ -17668,7 +17712,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_ENTITY_SET: Row = Row {
-        id: "forgeKvsEntitySet", number: 800, method: Method::Post, path: "/forge/storage/kvs/v1/entity/set",
+        id: "forgeKvsEntitySet", number: 802, method: Method::Post, path: "/forge/storage/kvs/v1/entity/set",
         area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[160])),
@@ -17681,7 +17725,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_ENTITY_DELETE: Row = Row {
-        id: "forgeKvsEntityDelete", number: 801, method: Method::Post, path: "/forge/storage/kvs/v1/entity/delete",
+        id: "forgeKvsEntityDelete", number: 803, method: Method::Post, path: "/forge/storage/kvs/v1/entity/delete",
         area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[160])),
@@ -17694,7 +17738,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_BATCH_SET: Row = Row {
-        id: "forgeKvsBatchSet", number: 802, method: Method::Post, path: "/forge/storage/kvs/v1/batch/set",
+        id: "forgeKvsBatchSet", number: 804, method: Method::Post, path: "/forge/storage/kvs/v1/batch/set",
         area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[160])),
@@ -17707,7 +17751,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_BATCH_DELETE: Row = Row {
-        id: "forgeKvsBatchDelete", number: 803, method: Method::Post, path: "/forge/storage/kvs/v1/batch/delete",
+        id: "forgeKvsBatchDelete", number: 805, method: Method::Post, path: "/forge/storage/kvs/v1/batch/delete",
         area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[160])),
@@ -17720,7 +17764,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_TRANSACTION: Row = Row {
-        id: "forgeKvsTransaction", number: 804, method: Method::Post, path: "/forge/storage/kvs/v1/transaction",
+        id: "forgeKvsTransaction", number: 806, method: Method::Post, path: "/forge/storage/kvs/v1/transaction",
         area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[160])),
@@ -17733,7 +17777,7 @@ mod rows {
     };
 
     pub static FORGE_UPLOAD_RESOURCE: Row = Row {
-        id: "forgeUploadResource", number: 805, method: Method::Post, path: "/forge/uploads/{address}",
+        id: "forgeUploadResource", number: 807, method: Method::Post, path: "/forge/uploads/{address}",
         area: Area::Site, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::Session]),
         classic: None,

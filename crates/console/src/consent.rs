@@ -1,10 +1,14 @@
 //! Consent: who asks, what each scope lets it do, how far that reaches for this person, for how long. Approve or decline.
 
+use std::sync::Arc;
+
 use askama::Template;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use portcullis_apps::connect::Services;
 use portcullis_apps::oauth::authorize::{self, Asked, NotShown};
+use portcullis_apps::oauth::metadata_document::{self, Document, Documents};
 use portcullis_apps::oauth::scope::{Shown, Weight};
-use portcullis_apps::oauth::{code, device, grant, redirect_uri, scope};
+use portcullis_apps::oauth::{client, code, device, grant, redirect_uri, scope};
 use portcullis_authz::{Operation, op};
 use portcullis_guard::oauth::{ClientFacts, Registered};
 use portcullis_guard::{AnyMode, Ctx, Entity, Handlers, Input, OpMode, Outcome, Reply, Trouble, Tx, View};
@@ -31,8 +35,10 @@ pub(crate) struct Question {
     pub app: String,
     pub description: String,
     pub maker: Option<String>,
-    /// Why its identity is not assured: it registered itself, or names itself by its address.
+    /// It registered itself: nobody vouches for it.
     pub unproven: bool,
+    /// The host whose owner vouches for it: its id is an address there.
+    pub vouched_by: Option<String>,
     pub lines: Vec<Line>,
     pub lasting: bool,
     /// The app was let in before.
@@ -135,7 +141,11 @@ async fn question<M: AnyMode>(
         app: client.name.clone(),
         description: app.map(|app| app.description).unwrap_or_default(),
         maker,
-        unproven: client.registered != Registered::Console,
+        unproven: client.registered == Registered::Dynamic,
+        vouched_by: match client.registered {
+            Registered::Metadata => Some(redirect_uri::origin(&client.client_id)),
+            Registered::Console | Registered::Dynamic => None,
+        },
         lines,
         lasting: scopes.split(' ').any(|name| name == scope::OFFLINE),
         again,
@@ -150,9 +160,39 @@ fn destination_of(uri: &str) -> String {
     redirect_uri::origin(uri)
 }
 
-async fn show(mut cx: Ctx<op::ConsoleAuthorize>, input: Input) -> Outcome<op::ConsoleAuthorize> {
+/// What a client that is named by its address says of itself.
+async fn meet(
+    documents: Documents,
+    view: View,
+    input: Input,
+) -> Result<Option<Result<Arc<Document>, String>>, Problem> {
+    Ok(match input.query("client_id") {
+        Some(client_id) => documents.of(&view, client_id).await,
+        None => None,
+    })
+}
+
+async fn show(
+    mut cx: Ctx<op::ConsoleAuthorize>,
+    input: Input,
+    _: Documents,
+    introduced: Option<Result<Arc<Document>, String>>,
+) -> Outcome<op::ConsoleAuthorize> {
     let view = cx.view().clone();
-    let (asked, client) = match authorize::read(cx.tx(), &view, input.query_pairs()).await? {
+    let introduced = match introduced.transpose() {
+        Ok(introduced) => introduced,
+        Err(words) => {
+            let words = format!("{words} Tell the developer of the app that sent you here.");
+            return cx.done(local_page("This app could not introduce itself", &words));
+        }
+    };
+    let is_address = matches!(input.query("client_id").map(metadata_document::address), Some(Ok(Some(_))));
+    let open = view.with(|snapshot| snapshot.settings.app_registration_open);
+    if is_address && open && view.caller().user().is_none() {
+        // Nothing is fetched for strangers.
+        return cx.done(guarded(Reply::see_other(sign_in(&input)), None));
+    }
+    let (asked, client) = match authorize::read(cx.tx(), &view, input.query_pairs(), introduced.as_deref()).await? {
         Ok(found) => found,
         Err(NotShown::Page { title, words }) => return cx.done(local_page(title, &words)),
         Err(NotShown::Redirect { location, error, words }) => {
@@ -239,7 +279,12 @@ async fn decide(mut cx: Ctx<op::ConsoleConsent>, input: Input) -> Outcome<op::Co
         return cx.done(local_page(OUT_OF_DATE.0, OUT_OF_DATE.1));
     };
     // The app may have been changed, blocked or deleted since the page was shown.
-    let client = view.with(|snapshot| snapshot.oauth().client(asked.client()).cloned());
+    let client = match &asked.document {
+        Some(document) => {
+            view.with(|snapshot| snapshot.settings.app_registration_open).then(|| Arc::new(document.facts(&view)))
+        }
+        None => view.with(|snapshot| snapshot.oauth().client(asked.client()).cloned()),
+    };
     let Some(client) = client.filter(|client| {
         client.redirect_uris.iter().any(|uri| redirect_uri::matches(uri, &asked.redirect_uri))
             && (asked
@@ -280,6 +325,14 @@ async fn decide(mut cx: Ctx<op::ConsoleConsent>, input: Input) -> Outcome<op::Co
         let location = asked.refused(&issuer, "access_denied", "User did not authorize the request");
         return cx.done(guarded(Reply::see_other(location), None));
     }
+    let (client, asked) = match &asked.document {
+        Some(document) => {
+            let id = client::introduce(cx.tx(), &view, document).await?;
+            cx.changed(Entity::OauthClient(id));
+            (Arc::new(ClientFacts { id, ..document.facts(&view) }), Asked { client: id.0, ..asked })
+        }
+        None => (client, asked),
+    };
     let now = view.now();
     let before = view.with(|snapshot| snapshot.oauth().grant_of(client.id, user).map(|grant| grant.scopes));
     let granted = grant::approve(cx.tx(), &client, user, &asked, now).await?;
@@ -393,8 +446,8 @@ async fn device_decide(mut cx: Ctx<op::ConsoleDeviceDecision>, input: Input) -> 
     }
 }
 
-pub(crate) fn handlers(handlers: &mut Handlers) {
-    handlers.on(show);
+pub(crate) fn handlers(handlers: &mut Handlers, services: &Services) {
+    handlers.on_prepared(&Documents::new(services.outbound.clone()), meet, show);
     handlers.on(decide);
     handlers.on(device_form);
     handlers.on(device_decide);

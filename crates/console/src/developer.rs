@@ -2,9 +2,11 @@
 
 use askama::Template;
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use portcullis_apps::connect::Services;
 use portcullis_apps::oauth::client::{self, App, Change, New};
 use portcullis_apps::oauth::grant::{self, Of};
 use portcullis_apps::oauth::scope::{self, Shown};
+use portcullis_apps::oauth::test_call::{self, Tried};
 use portcullis_authz::{Operation, op};
 use portcullis_guard::oauth::{ClientKind, Registered, WireProfile};
 use portcullis_guard::{Ctx, Entity, Handlers, Input, OpMode, Outcome, Policy, Reply, View};
@@ -81,6 +83,15 @@ pub(crate) struct TroubleLine {
     pub steps: Vec<String>,
 }
 
+/// What a test call came back with.
+pub(crate) struct TriedLine {
+    pub status: u16,
+    pub body: String,
+    /// Header that says which scopes are missing, or who is asked to prove themselves.
+    pub challenge: String,
+    pub decision: String,
+}
+
 /// What a call would need.
 pub(crate) struct Explained {
     pub found: bool,
@@ -112,9 +123,14 @@ pub(crate) struct AppPage {
     pub troubles: Vec<TroubleLine>,
     pub method: String,
     pub path: String,
+    pub test_method: String,
+    pub test_path: String,
+    pub test_body: String,
+    pub tried: Option<TriedLine>,
     pub explained: Option<Explained>,
     pub error_field: String,
     pub error: String,
+    pub test_token: String,
     pub settings_token: String,
     pub scopes_token: String,
     pub callbacks_token: String,
@@ -243,6 +259,7 @@ async fn create(mut cx: Ctx<op::ConsoleCreateOauthApp>, input: Input) -> Outcome
 struct Extra {
     secret: Option<String>,
     error: Option<(String, String)>,
+    tried: Option<Tried>,
 }
 
 fn explained(view: &View, app: &App, input: &Input) -> Option<Explained> {
@@ -356,9 +373,19 @@ where
         troubles: troubles.collect(),
         method: cut(input.query("method").or(Some("GET"))),
         path: cut(input.query("path")),
+        test_method: cut(input.form("method").or(Some("GET"))),
+        test_path: cut(input.form("path").or(Some("/rest/api/3/myself"))),
+        test_body: cut(input.form("body")),
+        tried: extra.tried.map(|tried| TriedLine {
+            status: tried.status,
+            challenge: tried.header("www-authenticate").unwrap_or_default().to_owned(),
+            decision: tried.header("portcullis-decision").unwrap_or_default().to_owned(),
+            body: tried.body,
+        }),
         explained: explained(&view, &app, input),
         error_field,
         error,
+        test_token: token("consoleTestOauthApp"),
         settings_token: token("consoleOauthAppSettings"),
         scopes_token: token("consoleOauthAppScopes"),
         callbacks_token: token("consoleOauthAppCallbacks"),
@@ -467,11 +494,11 @@ async fn create_secret(
             let after = json!({"secret": id.to_string(), "hint": secret.hint()});
             cx.audit(format!("oauth_app:{}", app.id), None, Some(after));
             cx.changed(Entity::OauthClient(app.id));
-            (Extra { secret: Some(secret.expose_secret().to_owned()), error: None }, 200)
+            (Extra { secret: Some(secret.expose_secret().to_owned()), ..Extra::default() }, 200)
         }
         Err(problem) => {
             let (_, words, status) = to_correct(problem)?;
-            (Extra { secret: None, error: Some(("secret".to_owned(), words)) }, status)
+            (Extra { error: Some(("secret".to_owned(), words)), ..Extra::default() }, status)
         }
     };
     let page = app_page(&mut cx, &input, app, extra).await?;
@@ -503,7 +530,36 @@ async fn delete(mut cx: Ctx<op::ConsoleDeleteOauthApp>, input: Input) -> Outcome
     cx.done(Reply::see_other("/console/apps?done=app-deleted"))
 }
 
-pub(crate) fn handlers(handlers: &mut Handlers) {
+/// A call, or why there is none: a field of the form, words, status.
+type Attempt = Result<Tried, (String, String, u16)>;
+
+async fn try_call(services: Services, view: View, input: Input) -> Result<Attempt, Problem> {
+    let field = |name: &str| input.form(name).unwrap_or_default();
+    match test_call::make(&services, &view, &input, (field("method"), field("path"), field("body"))).await {
+        Ok(tried) => Ok(Ok(tried)),
+        Err(problem) => to_correct(problem).map(Err),
+    }
+}
+
+async fn show_call(
+    mut cx: Ctx<op::ConsoleTestOauthApp>,
+    input: Input,
+    _: Services,
+    attempt: Attempt,
+) -> Outcome<op::ConsoleTestOauthApp> {
+    let view = cx.view().clone();
+    let app = client::own(cx.tx(), &view, &input).await?;
+    let (extra, status) = match attempt {
+        Ok(tried) => (Extra { tried: Some(tried), ..Extra::default() }, 200),
+        Err((_, words, status)) => (Extra { error: Some(("test".to_owned(), words)), ..Extra::default() }, status),
+    };
+    let page = app_page(&mut cx, &input, app, extra).await?;
+    let reply = frame::page(&page)?.with_status(status).with_header("cache-control", "no-store");
+    cx.done(reply)
+}
+
+pub(crate) fn handlers(handlers: &mut Handlers, services: &Services) {
+    handlers.on_prepared(services, try_call, show_call);
     handlers.on(list);
     handlers.on(create);
     handlers.on(show);

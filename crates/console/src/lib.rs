@@ -40,9 +40,9 @@ pub fn handlers(handlers: &mut Handlers, services: &Services) {
     api_tokens::handlers(handlers);
     sessions::handlers(handlers);
     browse::handlers(handlers);
-    consent::handlers(handlers);
+    consent::handlers(handlers, services);
     connected_apps::handlers(handlers);
-    developer::handlers(handlers);
+    developer::handlers(handlers, services);
     admin_apps::handlers(handlers);
     connect_apps::handlers(handlers, services);
     deliveries::handlers(handlers);

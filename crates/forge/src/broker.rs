@@ -11,6 +11,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
+use portcullis_apps::edge::{Answer, Call, Edge, Reaches};
 use portcullis_guard::{Caller, ForgeActs, Guard};
 use portcullis_outbound::{Limits, OutboundError, Request};
 use portcullis_sandbox::{Host, HostCall};
@@ -19,7 +20,7 @@ use serde_json::{Value as Json, json};
 
 use crate::invoke::Installed;
 use crate::log::Line;
-use crate::{Answer, Call, Edge, Forge, Reaches, egress, storage, web_trigger};
+use crate::{Forge, egress, queue, storage, web_trigger};
 
 /// Headers that go with a call to Jira; the others say who somebody is, or nothing.
 const HEADERS: &[&str] = &["content-type", "accept", "accept-language", "x-atlassian-token", "x-force-accept-language"];
@@ -52,6 +53,8 @@ pub struct Broker {
     installed: Arc<Installed>,
     /// Who started it.
     principal: Option<String>,
+    /// How many events of a queue have led here.
+    depth: u32,
     lines: Mutex<Vec<Line>>,
 }
 
@@ -117,8 +120,9 @@ impl Broker {
         edge: Arc<dyn Edge>,
         installed: Arc<Installed>,
         principal: Option<String>,
+        depth: u32,
     ) -> Self {
-        Self { forge, guard, edge, installed, principal, lines: Mutex::default() }
+        Self { forge, guard, edge, installed, principal, depth, lines: Mutex::default() }
     }
 
     pub(crate) fn take_lines(&self) -> Vec<Line> {
@@ -131,6 +135,7 @@ impl Broker {
             ("fpp", "jira") => self.jira(&sent).await,
             ("kvs", _) => self.storage(&sent).await,
             ("fpp", "stargate") if sent.path.starts_with("/forge/entities/graphql") => self.legacy_storage(&sent).await,
+            ("fpp", "stargate") if sent.path.starts_with(queue::PATH) => self.queue(&sent).await,
             ("fpp", "stargate") if sent.path == "/graphql" => self.graphql(&sent).await,
             ("fpp", remote @ ("confluence" | "bitbucket")) => {
                 Ok(said(501, "NOT_IMPLEMENTED", &format!("There is no {remote} behind this server.")))
@@ -223,6 +228,15 @@ impl Broker {
         let answer = crate::graphql::legacy_storage::answer(&asked, ask).await;
         let headers = [("content-type".to_owned(), "application/json".to_owned())];
         Ok(answer_of(200, &headers, answer.to_string().as_bytes()))
+    }
+
+    /// Pushes to the app's queues, and asks about what was pushed.
+    async fn queue(&self, sent: &Sent) -> Result<Json, String> {
+        let asked: Json = serde_json::from_slice(&sent.body()?).unwrap_or_default();
+        let (status, body) = queue::answer(&self.forge, &self.installed, &sent.path, &asked, self.depth).await;
+        let headers = [("content-type".to_owned(), "application/json".to_owned())];
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        Ok(answer_of(status, &headers, body.as_bytes()))
     }
 
     /// What the platform's own gateway offers to code: addresses of its web triggers.

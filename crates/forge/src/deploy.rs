@@ -145,6 +145,10 @@ async fn store(
     if let Some(hash) = address_hash(url) {
         cx.tx().execute("DELETE FROM forge_upload WHERE address_hash = $1", &[hash.into()]).await?;
     }
+    let idle = match &looked {
+        Looked::Bad(_) => Vec::new(),
+        Looked::Good(good) => good.0.idle.clone(),
+    };
     let (version, faults) = match looked {
         Looked::Bad(faults) => (None, faults),
         Looked::Good(good) => {
@@ -153,7 +157,7 @@ async fn store(
             let (id, name) =
                 add_version(cx.tx(), &view, &environment, manifest, &archive.manifest, &archive.files, by.0, major)
                     .await?;
-            if let Some(installation) = roll_out(cx.tx(), &environment, id, now).await? {
+            if let Some(installation) = roll_out(cx.tx(), &environment, id, manifest, now).await? {
                 cx.changed(installation);
             }
             cx.audit(
@@ -175,7 +179,10 @@ async fn store(
         now.into(),
     ];
     cx.tx().execute(sql, &params).await?;
-    let json = result(&uuid, version.map(|(_, name)| name), &faults);
+    let mut json = result(&uuid, version.map(|(_, name)| name), &faults);
+    if let Some(object) = json.as_object_mut() {
+        object.insert("warnings".to_owned(), idle.into());
+    }
     cx.done(Reply::created(json))
 }
 
@@ -231,6 +238,7 @@ async fn roll_out(
     tx: &mut Tx<Policy>,
     environment: &Environment,
     version: i64,
+    manifest: &Manifest,
     now: i64,
 ) -> Result<Option<portcullis_guard::Entity>, Problem> {
     let sql = "UPDATE forge_installation SET version = $2, code = $2, changed_at_ms = $3
@@ -240,7 +248,11 @@ async fn roll_out(
     if moved == 0 {
         return Ok(None);
     }
-    Ok(app::changed(app::installed(tx, environment.id).await?))
+    let changed = app::changed(app::installed(tx, environment.id).await?);
+    if let Some(portcullis_guard::Entity::ForgeInstallation(id)) = changed {
+        crate::schedule::plan(tx, id, Some(manifest), now).await?;
+    }
+    Ok(changed)
 }
 
 async fn get(mut cx: Ctx<op::ManageGetForgeDeployment>, input: Input) -> Outcome<op::ManageGetForgeDeployment> {

@@ -3,14 +3,14 @@
 use portcullis_apps::connect::Reach;
 use portcullis_authz::op;
 use portcullis_crypto::{ExposeSecret, KeyId, Purpose, SealingKey, SealingKeys};
-use portcullis_guard::{AnyMode, Ctx, Entity, Handlers, Input, Outcome, Policy, Reply, Tx, View};
+use portcullis_guard::{AnyMode, Ctx, Entity, Handlers, Input, Outcome, Policy, Reply, Tx, View, WebhookOwner};
 use portcullis_model::{ForgeInstallationId, Problem, UserId};
 use serde_json::{Value as Json, json};
 
 use crate::invoke::{self, Run};
 use crate::manifest::Manifest;
 use crate::wire::{bare, moment, whole};
-use crate::{Forge, app};
+use crate::{Forge, app, schedule};
 
 const DATA_KEY: Purpose = Purpose::new("forge data key");
 
@@ -115,6 +115,7 @@ async fn install(
         now.into(),
     ];
     let id = ForgeInstallationId(cx.tx().query_one(sql, &params).await?.get("id")?);
+    schedule::plan(cx.tx(), id, Some(&version.manifest), now).await?;
     changed.push(Entity::ForgeInstallation(id));
     for entity in changed {
         cx.changed(entity);
@@ -155,6 +156,7 @@ fn tell(forge: &Forge, id: ForgeInstallationId, event: &'static str, body: Json)
                         module_key: module.0.clone(),
                         event: body,
                         principal: None,
+                        depth: 0,
                     },
                 )
                 .await?;
@@ -220,6 +222,7 @@ async fn upgrade(
     let sql = "UPDATE forge_installation SET version = $2, code = $2, scopes = $3, changed_at_ms = $4 WHERE id = $1";
     let scopes = version.manifest.scopes();
     cx.tx().execute(sql, &[current.id.0.into(), version.id.into(), scopes.into(), now.into()]).await?;
+    schedule::plan(cx.tx(), current.id, Some(&version.manifest), now).await?;
     cx.changed(Entity::ForgeInstallation(current.id));
     let scopes = |manifest: &Manifest| json!({"scopes": manifest.scopes, "egress": manifest.egress});
     cx.audit(format!("forge_installation:{}", current.uuid), Some(scopes(&before)), Some(scopes(&version.manifest)));
@@ -252,6 +255,7 @@ async fn part(forge: Forge, _: View, input: Input) -> Result<(), Problem> {
             module_key: module.key.clone(),
             event: json!({"context": {"cloudId": guard.site().1, "moduleKey": module.key}}),
             principal: None,
+            depth: 0,
         };
         if let Err(error) = invoke::run(&forge, &installed, run).await {
             tracing::warn!(?error, "a Forge app could not say good-bye");
@@ -271,6 +275,8 @@ async fn uninstall(
     let sql = "UPDATE forge_installation SET uninstalled_at_ms = $2, changed_at_ms = $2 WHERE id = $1";
     cx.tx().execute(sql, &[current.id.0.into(), now.into()]).await?;
     cx.tx().execute("DELETE FROM forge_web_trigger WHERE installation = $1", &[current.id.0.into()]).await?;
+    schedule::plan(cx.tx(), current.id, None, now).await?;
+    cx.tx().forget_messages(&WebhookOwner::Forge(current.id).word()).await?;
     forge.0.accounts.set_active(cx.tx(), current.user, false).await?;
     cx.changed(Entity::User(current.user));
     cx.changed(Entity::ForgeInstallation(current.id));

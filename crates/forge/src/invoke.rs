@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use portcullis_apps::edge::{Call, Reaches};
 use portcullis_authz::op;
 use portcullis_guard::{Ctx, Guard, Handlers, Input, Outcome, Read, Reply, View};
 use portcullis_model::{ForgeInstallationId, Problem, ProblemKind};
@@ -14,13 +15,13 @@ use tokio::sync::OnceCell;
 use crate::broker::Broker;
 use crate::log::{Finished, Outcome as Ending};
 use crate::manifest::Manifest;
-use crate::{Call, Forge, Reaches, archive, variable, wire};
+use crate::{Forge, archive, variable, wire};
 
 /// Images that are kept between invocations, in bytes; those used last stay.
 const IMAGES_BYTES_MAX: usize = 512 << 20;
 
-/// The vendor's bound for web triggers, where that of other functions is not shorter on purpose.
-const WALL_OF_WEB_TRIGGERS: Duration = Duration::from_secs(55);
+/// The vendor's bound for what nobody sits and waits for, where that of other functions is not shorter on purpose.
+const WALL_OF_BACKGROUND: Duration = Duration::from_secs(55);
 
 /// An app's code.
 #[derive(Clone)]
@@ -195,6 +196,8 @@ pub(crate) struct Run {
     pub event: Json,
     /// The account that the app may act for: who started it.
     pub principal: Option<String>,
+    /// How many events of a queue have led to this run.
+    pub depth: u32,
 }
 
 /// Runs a function of an installation; what it does, and what it says, is in the log when this returns.
@@ -210,8 +213,9 @@ pub(crate) async fn run(forge: &Forge, installed: &Arc<Installed>, run: Run) -> 
     let cloud_id = guard.site().1;
     let context_ari = format!("ari:cloud:jira::site/{cloud_id}");
     let mut limits = forge.0.limits;
-    if run.module_type == "webtrigger" && limits.wall == Limits::default().wall {
-        limits.wall = WALL_OF_WEB_TRIGGERS;
+    let background = ["webtrigger", "consumer", "scheduledTrigger", "preUninstall"];
+    if background.contains(&run.module_type.as_str()) && limits.wall == Limits::default().wall {
+        limits.wall = WALL_OF_BACKGROUND;
     }
     let contexts =
         json!({"ari": format!("ari:cloud:ecosystem::installation/{}", installed.uuid), "contexts": [context_ari]});
@@ -254,6 +258,7 @@ pub(crate) async fn run(forge: &Forge, installed: &Arc<Installed>, run: Run) -> 
         Arc::clone(edge),
         Arc::clone(installed),
         run.principal.clone(),
+        run.depth,
     ));
     let started = Instant::now();
     let tenant = u64::try_from(installed.id.0).unwrap_or_default();
@@ -397,6 +402,7 @@ async fn call(forge: Forge, view: View, input: Input) -> Result<Json, Problem> {
             module_key: module_key.to_owned(),
             event: json!({"call": call, "context": context}),
             principal: account_id,
+            depth: 0,
         },
     )
     .await?;

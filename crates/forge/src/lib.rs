@@ -8,7 +8,8 @@
 //! | a version of the code | [`deploy`] |
 //! | on a site, with consent | [`install`] |
 //! | running a function | [`invoke`], and what it may reach: [`broker`], [`egress`] |
-//! | what an app keeps | [`storage`] |
+//! | running it because something happened, was queued, or is due | `event`, `queue`, `schedule` |
+//! | what an app keeps | [`storage`], `property` |
 //! | what ran, and what it said | [`log`] |
 //! | how the outside reaches an app | [`web_trigger`] |
 //! | the command line of Forge | [`graphql`] |
@@ -19,71 +20,28 @@ pub mod archive;
 pub mod broker;
 pub mod deploy;
 pub mod egress;
+mod event;
 pub mod graphql;
 pub mod install;
 pub mod invoke;
 pub mod log;
 pub mod manifest;
+mod property;
+mod queue;
+mod schedule;
 pub mod storage;
 pub mod variable;
 pub mod web_trigger;
 mod wire;
 
-use std::future::Future;
-use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
-use bytes::Bytes;
 use portcullis_apps::connect::AppAccounts;
-use portcullis_guard::{Caller, Guard, Handlers};
-use portcullis_model::{Problem, ProblemKind};
+use portcullis_apps::edge::{Edge, Serving};
+use portcullis_guard::{Guard, Handlers};
+use portcullis_model::Problem;
 use portcullis_outbound::Outbound;
 use portcullis_sandbox::{Limits, Pool, PoolConfig, PoolError, Program, Walls};
-
-/// Which operations a call may reach; the edge checks it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reaches {
-    /// Jira's.
-    Jira,
-    /// Storage of Forge apps.
-    Storage,
-    /// The management API.
-    Management,
-}
-
-/// A request that comes from code that runs here, or from a translation of ours.
-#[derive(Clone, Debug)]
-pub struct Call {
-    /// Who asks.
-    pub caller: Caller,
-    /// What may be asked for.
-    pub reaches: Reaches,
-    /// The method.
-    pub method: http::Method,
-    /// Path and query.
-    pub path: String,
-    /// Headers; those of the body count.
-    pub headers: Vec<(String, String)>,
-    /// The body.
-    pub body: Bytes,
-}
-
-/// Its answer.
-#[derive(Clone, Debug)]
-pub struct Answer {
-    /// HTTP status.
-    pub status: u16,
-    /// Headers, names in lower case.
-    pub headers: Vec<(String, String)>,
-    /// The body.
-    pub body: Bytes,
-}
-
-/// The edge, as it answers code that runs here: routes, decisions and handlers are those of everybody.
-pub trait Edge: Send + Sync + 'static {
-    /// Answers a call.
-    fn answer(&self, call: Call) -> Pin<Box<dyn Future<Output = Answer> + Send + '_>>;
-}
 
 /// What running apps takes. Cheap to clone.
 #[derive(Clone)]
@@ -94,13 +52,13 @@ struct Inner {
     limits: Limits,
     outbound: Outbound,
     accounts: Arc<dyn AppAccounts>,
-    serving: OnceLock<(Guard, Arc<dyn Edge>)>,
+    serving: Serving,
     loaded: invoke::Loaded,
     journal: log::Journal,
 }
 
 impl Forge {
-    /// Workers start as `program`; `limits` bound each invocation. Nothing can run before [`Forge::serve_by`].
+    /// Workers start as `program`; `limits` bound each invocation. Nothing can run before [`Forge::edge`] serves.
     pub fn new(
         program: Program,
         config: PoolConfig,
@@ -113,20 +71,28 @@ impl Forge {
             limits,
             outbound,
             accounts,
-            serving: OnceLock::new(),
+            serving: Serving::default(),
             loaded: invoke::Loaded::default(),
             journal: log::Journal::default(),
         }))
     }
 
-    /// Names the guard that decides for apps, and the edge that answers their calls; the first ones count.
-    pub fn serve_by(&self, guard: Guard, edge: Arc<dyn Edge>) {
-        let _ = self.0.serving.set((guard, edge));
+    /// The edge that answers apps' calls; nothing can run before it is there.
+    pub fn edge(&self) -> &Serving {
+        &self.0.serving
     }
 
     /// Keeps workers ready and writes the journal, for as long as it is polled.
     pub async fn run(&self, guard: Guard) {
-        tokio::join!(self.0.pool.keep(), log::keep(self, &guard));
+        tokio::join!(self.0.pool.keep(), log::keep(self, &guard), schedule::keep(&guard));
+    }
+
+    /// Puts scheduled triggers that are due into the outbox; how many. [`Forge::run`] does it every few seconds.
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn look_at_schedule(&self, guard: &Guard) -> Result<usize, portcullis_guard::StoreError> {
+        schedule::look(guard).await
     }
 
     /// Writes what waits in the journal, at shutdown.
@@ -143,7 +109,7 @@ impl Forge {
     }
 
     fn serving(&self) -> Result<&(Guard, Arc<dyn Edge>), Problem> {
-        self.0.serving.get().ok_or_else(|| Problem::new(ProblemKind::Unavailable, "The server is starting."))
+        self.0.serving.get()
     }
 }
 
@@ -155,6 +121,7 @@ pub fn handlers(handlers: &mut Handlers, forge: &Forge) {
     install::handlers(handlers, forge);
     invoke::handlers(handlers, forge);
     log::handlers(handlers);
+    property::handlers(handlers);
     storage::handlers(handlers);
     variable::handlers(handlers);
     web_trigger::handlers(handlers, forge);

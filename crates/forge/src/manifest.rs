@@ -9,6 +9,8 @@ use serde_json::{Map, Value as Json};
 pub const BYTES_MAX: usize = 1 << 20;
 
 const KEY_CHARS_MAX: usize = 128;
+/// Scheduled triggers of an app, the vendor's number.
+const SCHEDULED_MAX: usize = 5;
 
 /// Module types whose functions this server calls, or that need nothing called.
 const MODULES: &[&str] = &[
@@ -41,6 +43,65 @@ const MODULES: &[&str] = &[
     "jira:sprintAction",
 ];
 
+/// Further modules of the vendor's Jira that an app may bring along: what is written there is kept, and nothing here calls it.
+const IDLE_MODULES: &[&str] = &[
+    "action",
+    "apiRoute",
+    "event",
+    "jira:command",
+    "jira:customField",
+    "jira:customFieldType",
+    "jira:globalPermission",
+    "jira:issueActivityTab",
+    "jira:jqlFunction",
+    "jira:projectPermission",
+    "jira:timeTrackingProvider",
+    "jira:uiModifications",
+    "jira:workflowCondition",
+    "jira:workflowPostFunction",
+    "jira:workflowValidator",
+    "macro",
+    "migration:dataResidency",
+];
+
+/// Products and parts of the vendor's that are not behind this server: their modules are kept and never called.
+const IDLE_PRODUCTS: &[&str] = &[
+    "assets",
+    "automation",
+    "bitbucket",
+    "compass",
+    "confluence",
+    "core",
+    "customer",
+    "dashboards",
+    "devops",
+    "graph",
+    "jiraServiceManagement",
+    "rovo",
+];
+
+/// How scopes for products and parts end that are not behind this server. They open nothing.
+const IDLE_SCOPES: &[&str] = &[
+    ":compass",
+    ":confluence",
+    "-confluence",
+    ":bitbucket",
+    ":jira-service-management",
+    ":jira-software",
+    ":cmdb",
+    ":rovo",
+    ":graphql",
+    ":app-system-token",
+    ":app-user-token",
+    ":personal-data",
+    ":servicedesk-request",
+    ":servicedesk-customer",
+];
+
+fn is_idle_module(kind: &str) -> bool {
+    IDLE_MODULES.contains(&kind) || kind.split_once(':').is_some_and(|(product, _)| IDLE_PRODUCTS.contains(&product))
+}
+
 /// A manifest that holds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Manifest {
@@ -60,6 +121,8 @@ pub struct Manifest {
     pub reach: Json,
     /// Storage entities by name, as they are written.
     pub entities: BTreeMap<String, Json>,
+    /// What it names that has no effect on this server, each a sentence for the developer.
+    pub idle: Vec<String>,
 }
 
 /// Where a function is.
@@ -163,9 +226,10 @@ fn read(top: &Map<String, Json>, faults: &mut Vec<String>) -> Manifest {
     if uuid.len() != 36 || !uuid.chars().all(|c| c.is_ascii_hexdigit() || c == '-') {
         faults.push("`app.id` is not that of a registered app; run `forge register`.".to_owned());
     }
-    let (functions, modules) = read_modules(top.get("modules").unwrap_or(&null), faults);
+    let mut idle = Vec::new();
+    let (functions, modules) = read_modules(top.get("modules").unwrap_or(&null), faults, &mut idle);
     let permissions = top.get("permissions").unwrap_or(&null);
-    let (scopes, impersonation) = read_scopes(permissions.get("scopes").unwrap_or(&null), faults);
+    let (scopes, impersonation) = read_scopes(permissions.get("scopes").unwrap_or(&null), faults, &mut idle);
     let egress = read_egress(permissions, faults);
     let mut reach = permissions.clone();
     if let Some(object) = reach.as_object_mut() {
@@ -178,10 +242,14 @@ fn read(top: &Map<String, Json>, faults: &mut Vec<String>) -> Manifest {
     let entities = entities.filter_map(|entity| Some((text(entity, "name")?.to_owned(), entity.clone()))).collect();
     let remotes = top.get("remotes").cloned().unwrap_or_default();
     let reach = serde_json::json!({"permissions": reach, "remotes": remotes});
-    Manifest { app: uuid.to_owned(), functions, modules, scopes, impersonation, egress, reach, entities }
+    Manifest { app: uuid.to_owned(), functions, modules, scopes, impersonation, egress, reach, entities, idle }
 }
 
-fn read_modules(json: &Json, faults: &mut Vec<String>) -> (BTreeMap<String, Handler>, Vec<Module>) {
+fn read_modules(
+    json: &Json,
+    faults: &mut Vec<String>,
+    idle: &mut Vec<String>,
+) -> (BTreeMap<String, Handler>, Vec<Module>) {
     let mut functions = BTreeMap::new();
     let mut modules = Vec::new();
     let Some(kinds) = json.as_object() else {
@@ -190,16 +258,26 @@ fn read_modules(json: &Json, faults: &mut Vec<String>) -> (BTreeMap<String, Hand
     };
     let mut keys = BTreeSet::new();
     for (kind, list) in kinds {
-        if !MODULES.contains(&kind.as_str()) {
+        let is_idle = is_idle_module(kind);
+        if is_idle {
+            idle.push(format!("Nothing on this server calls `modules.{kind}`."));
+        }
+        if !is_idle && !MODULES.contains(&kind.as_str()) {
             faults.push(format!("`modules.{kind}` is not a kind of module that this server has."));
             continue;
         }
         let Some(list) = list.as_array() else {
+            if is_idle {
+                continue;
+            }
             faults.push(format!("`modules.{kind}` is not a list."));
             continue;
         };
         for module in list {
             let key = text(module, "key").unwrap_or_default();
+            if is_idle && key.is_empty() {
+                continue;
+            }
             if key.is_empty() || key.chars().count() > KEY_CHARS_MAX {
                 faults.push(format!("A module of `modules.{kind}` has no key of 1 to {KEY_CHARS_MAX} characters."));
                 continue;
@@ -225,6 +303,7 @@ fn read_modules(json: &Json, faults: &mut Vec<String>) -> (BTreeMap<String, Hand
         }
     }
     for module in &modules {
+        read_events(module, faults);
         match &module.function {
             Some(function) if !functions.contains_key(function) => {
                 faults.push(format!(
@@ -240,7 +319,36 @@ fn read_modules(json: &Json, faults: &mut Vec<String>) -> (BTreeMap<String, Hand
             Some(_) | None => {}
         }
     }
+    let scheduled = modules.iter().filter(|module| module.kind == "scheduledTrigger");
+    if scheduled.count() > SCHEDULED_MAX {
+        faults.push(format!("An app has at most {SCHEDULED_MAX} scheduled triggers."));
+    }
     (functions, modules)
+}
+
+/// What makes a module run by itself has to be understood; what is not built is said.
+fn read_events(module: &Module, faults: &mut Vec<String>) {
+    let (kind, key) = (&module.kind, &module.key);
+    match kind.as_str() {
+        "trigger" => {
+            let events = module.content.get("events").and_then(Json::as_array);
+            if events.is_none_or(|events| events.is_empty() || events.iter().any(|event| !event.is_string())) {
+                faults.push(format!("`{kind}` `{key}` names no events."));
+            }
+            if module.content.pointer("/filter/expression").is_some() {
+                faults.push(format!(
+                    "`{kind}` `{key}` has a filter expression, which is not built on this server; `ignoreSelf` is."
+                ));
+            }
+        }
+        "scheduledTrigger" if crate::schedule::interval_ms(&module.content).is_none() => {
+            faults.push(format!("`{kind}` `{key}` has no interval of fiveMinute, hour, day or week."));
+        }
+        "consumer" if text(&module.content, "queue").is_none_or(str::is_empty) => {
+            faults.push(format!("`{kind}` `{key}` names no queue."));
+        }
+        _ => {}
+    }
 }
 
 /// The function is named in several places, by kind and age of the module.
@@ -258,7 +366,7 @@ fn handler(module: &Json) -> Option<Handler> {
     (named(file) && named(export) && identifier).then(|| Handler { file: file.to_owned(), export: export.to_owned() })
 }
 
-fn read_scopes(json: &Json, faults: &mut Vec<String>) -> (BTreeSet<String>, BTreeSet<String>) {
+fn read_scopes(json: &Json, faults: &mut Vec<String>, idle: &mut Vec<String>) -> (BTreeSet<String>, BTreeSet<String>) {
     let mut impersonation = BTreeSet::new();
     let scopes: BTreeSet<String> = match json {
         Json::Null => BTreeSet::new(),
@@ -275,7 +383,9 @@ fn read_scopes(json: &Json, faults: &mut Vec<String>) -> (BTreeSet<String>, BTre
     };
     for scope in &scopes {
         let mut known = ScopeSet::EMPTY;
-        if !known.insert(scope) {
+        if IDLE_SCOPES.iter().any(|end| scope.ends_with(end)) && !known.insert(scope) {
+            idle.push(format!("The scope `{scope}` opens nothing here: what it is for is not behind this server."));
+        } else if !known.insert(scope) {
             faults.push(format!("The scope `{scope}` is none that this server knows."));
         }
     }
@@ -338,8 +448,14 @@ mod tests {
             let faults = Manifest::parse(&lie.to_string()).expect_err(pointer);
             assert!(faults.iter().any(|said| said.contains(fault)), "{pointer}: {faults:?}");
         }
+        let mut idle = manifest();
+        idle["modules"]["rovo:agent"] = json!([{"key": "agent"}]);
+        idle["modules"]["jira:workflowValidator"] = json!([{"key": "validator", "function": "main"}]);
+        idle["permissions"]["scopes"] = json!(["read:component:compass"]);
+        let read = Manifest::parse(&idle.to_string()).expect("what belongs to another product is kept");
+        assert_eq!(read.idle.len(), 3, "{:?}", read.idle);
         let mut unknown = manifest();
-        unknown["modules"]["rovo:agent"] = json!([]);
+        unknown["modules"]["jira:teapot"] = json!([]);
         unknown["surprise"] = json!(1);
         assert_eq!(Manifest::parse(&unknown.to_string()).expect_err("two faults").len(), 2);
         assert!(Manifest::parse("app:\n  id: x").is_err());

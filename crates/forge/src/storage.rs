@@ -32,13 +32,13 @@ const KVS: &str = "kvs";
 const SECRET: &str = "secret";
 
 /// An error in the words that the packages know.
-struct Refused {
+pub(crate) struct Refused {
     status: u16,
     code: &'static str,
     message: String,
 }
 
-enum Failed {
+pub(crate) enum Failed {
     Refused(Refused),
     Problem(Problem),
 }
@@ -55,21 +55,30 @@ impl From<portcullis_guard::StoreError> for Failed {
     }
 }
 
+impl From<Failed> for Problem {
+    fn from(failed: Failed) -> Self {
+        match failed {
+            Failed::Problem(problem) => problem,
+            Failed::Refused(refused) => Problem::invalid(refused.message),
+        }
+    }
+}
+
 fn refused(status: u16, code: &'static str, message: impl Into<String>) -> Failed {
     Failed::Refused(Refused { status, code, message: message.into() })
 }
 
-type Kept<T> = Result<T, Failed>;
+pub(crate) type Kept<T> = Result<T, Failed>;
 
-/// One installation's store of one kind.
-struct Store {
+/// What one installation keeps.
+pub(crate) struct Store {
     installation: ForgeInstallationId,
     keys: SealingKeys,
     now_ms: i64,
 }
 
 impl Store {
-    async fn open<M: AnyMode>(tx: &mut Tx<M>, view: &View) -> Kept<Self> {
+    pub(crate) async fn open<M: AnyMode>(tx: &mut Tx<M>, view: &View) -> Kept<Self> {
         let installation = view.caller().forge_installation().ok_or_else(|| Problem::bug("no Forge app asks"))?;
         let keys = install::data_keys(tx, view, installation).await?;
         let keys = keys.ok_or_else(|| Problem::bug("the keys of an installation are gone"))?;
@@ -89,7 +98,7 @@ impl Store {
         Ok(Entry { value, created_at_ms, updated_at_ms, expires_at_ms: row.get("expires_at_ms")?, key })
     }
 
-    async fn get<M: AnyMode>(&self, tx: &mut Tx<M>, store: &str, key: &str) -> Kept<Option<Entry>> {
+    pub(crate) async fn get<M: AnyMode>(&self, tx: &mut Tx<M>, store: &str, key: &str) -> Kept<Option<Entry>> {
         let sql = "SELECT key, value, created_at_ms, updated_at_ms, expires_at_ms FROM forge_value
                    WHERE installation = $1 AND store = $2 AND key = $3 AND (expires_at_ms IS NULL OR expires_at_ms > $4)";
         let params = [self.installation.0.into(), store.into(), key.into(), self.now_ms.into()];
@@ -97,14 +106,14 @@ impl Store {
     }
 
     /// Every value of a store, by key.
-    async fn all<M: AnyMode>(&self, tx: &mut Tx<M>, store: &str) -> Kept<Vec<Entry>> {
+    pub(crate) async fn all<M: AnyMode>(&self, tx: &mut Tx<M>, store: &str) -> Kept<Vec<Entry>> {
         let sql = "SELECT key, value, created_at_ms, updated_at_ms, expires_at_ms FROM forge_value
                    WHERE installation = $1 AND store = $2 AND (expires_at_ms IS NULL OR expires_at_ms > $3) ORDER BY key";
         let rows = tx.query(sql, &[self.installation.0.into(), store.into(), self.now_ms.into()]).await?;
         rows.iter().map(|row| self.read(store, row)).collect()
     }
 
-    async fn put(&self, tx: &mut Tx<Write>, view: &View, put: &Put) -> Kept<()> {
+    pub(crate) async fn put(&self, tx: &mut Tx<Write>, view: &View, put: &Put) -> Kept<()> {
         let text = put.value.to_string();
         let bound_to = self.bound_to(&put.store, &put.key);
         let sealed = self.keys.seal(text.as_bytes(), VALUE, &bound_to, view.entropy()).map_err(Problem::bug)?;
@@ -126,16 +135,16 @@ impl Store {
         Ok(())
     }
 
-    async fn remove(&self, tx: &mut Tx<Write>, store: &str, key: &str) -> Kept<()> {
+    pub(crate) async fn remove(&self, tx: &mut Tx<Write>, store: &str, key: &str) -> Kept<()> {
         let sql = "DELETE FROM forge_value WHERE installation = $1 AND store = $2 AND key = $3";
         tx.execute(sql, &[self.installation.0.into(), store.into(), key.into()]).await?;
         Ok(())
     }
 }
 
-struct Entry {
-    key: String,
-    value: Json,
+pub(crate) struct Entry {
+    pub(crate) key: String,
+    pub(crate) value: Json,
     created_at_ms: i64,
     updated_at_ms: i64,
     expires_at_ms: Option<i64>,
@@ -160,7 +169,7 @@ impl Entry {
 }
 
 /// A value to keep, checked.
-struct Put {
+pub(crate) struct Put {
     store: String,
     key: String,
     value: Json,
@@ -168,6 +177,13 @@ struct Put {
     /// Only if there is none.
     only_new: bool,
     options: Json,
+}
+
+impl Put {
+    /// A value without more to it.
+    pub(crate) fn plain(store: &str, key: String, value: Json) -> Self {
+        Self { store: store.to_owned(), key, value, ttl_ms: None, only_new: false, options: Json::Null }
+    }
 }
 
 /// Which store an item is in: the operation says whether it is a secret, the item whether it is an entity.
@@ -630,10 +646,7 @@ pub(crate) async fn export(
     let mut out = Vec::new();
     for row in tx.query(sql, &[installation.0.into(), SECRET.into()]).await? {
         let name: String = row.get("store")?;
-        let entries = store.all(tx, &name).await.map_err(|failed| match failed {
-            Failed::Problem(problem) => problem,
-            Failed::Refused(refused) => Problem::invalid(refused.message),
-        })?;
+        let entries = store.all(tx, &name).await?;
         out.extend(entries.iter().map(|entry| {
             json!({"store": name, "key": entry.key, "value": entry.value, "created": moment(entry.created_at_ms), "updated": moment(entry.updated_at_ms)})
         }));

@@ -4,17 +4,18 @@
 use std::future::Future;
 use std::pin::Pin;
 
+use portcullis_apps::edge::{Call, Reaches};
 use portcullis_authz::{Operation, op};
 use portcullis_crypto::{PlainToken, TokenHash, TokenKind};
 use portcullis_guard::{AnyMode, Body, Ctx, Handlers, Input, Outcome, Read, Reply, ReplyBody, Tx, View};
 use portcullis_model::{ForgeInstallationId, Problem};
 use serde_json::{Value as Json, json};
 
+use crate::Forge;
 use crate::app;
 use crate::invoke::{self, Installed, Run};
 use crate::log::Outcome as Ending;
 use crate::wire::{bare, whole};
-use crate::{Call, Forge, Reaches};
 
 /// An answer that an app makes, in bytes.
 const ANSWER_BYTES_MAX: usize = 5 << 20;
@@ -144,7 +145,7 @@ async fn call(forge: Forge, _: View, input: Input) -> Result<Reply, Problem> {
         "context": {"cloudId": guard.site().1, "moduleKey": key},
     });
     let content = module.content.clone();
-    let run = Run { function, module_type: "webtrigger".to_owned(), module_key: key, event, principal: None };
+    let run = Run { function, module_type: "webtrigger".to_owned(), module_key: key, event, principal: None, depth: 0 };
     let finished = invoke::run(&forge, &installed, run).await?;
     let failed = || Reply::json(json!({"message": "The app failed to answer."})).with_status(500);
     if finished.outcome != Ending::Ok {

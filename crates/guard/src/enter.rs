@@ -421,6 +421,13 @@ impl Guard {
         }
     }
 
+    /// The caller that an app of the caller's own is for the caller, with what the caller let it have. `None` when it is not theirs or
+    /// not let in, or when they are limited by scopes already.
+    pub fn with_own_app(&self, caller: &Caller, client: portcullis_model::AppId) -> Option<Caller> {
+        let now = self.now();
+        self.with_snapshot(|snapshot| bearer::with_own_app(snapshot, caller.clone(), client, now))
+    }
+
     pub(crate) fn read_access_token(&self, text: &str) -> Option<Arc<bearer::AccessToken>> {
         let look = |with: &mut dyn FnMut(&Snapshot)| self.with_snapshot(with);
         match self.0.bearer.read(text, look, self.addresses(), self.now()) {

@@ -5,12 +5,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use portcullis_authz::policy::AccountKind;
-use portcullis_model::{AccessKind, ForgeInstallationId, ScopeSet, Surface, UserId};
+use portcullis_model::{AccessKind, ForgeInstallationId, ScopeSet, Surface, UserId, WebhookId};
 use portcullis_store::{Mode, StoreError, Tx};
+use serde_json::Value as Json;
 
 use crate::caller::{Caller, CredentialRef};
 use crate::enter::Guard;
 use crate::snapshot::one_or_all;
+use crate::webhook::{Trigger, WebhookFacts, WebhookOwner};
 
 /// An installed Forge app as decisions see it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,12 +29,99 @@ pub struct ForgeFacts {
     pub user: UserId,
     /// The scopes that an administrator consented to.
     pub scopes: ScopeSet,
+    /// What its code is run for when it happens.
+    pub triggers: Vec<Arc<WebhookFacts>>,
+}
+
+/// The events of this product that an event of Forge is made of.
+const EVENTS: &[(&str, &[&str])] = &[
+    ("avi:jira:created:issue", &["jira:issue_created"]),
+    ("avi:jira:updated:issue", &["jira:issue_updated"]),
+    ("avi:jira:assigned:issue", &["jira:issue_updated"]),
+    ("avi:jira:deleted:issue", &["jira:issue_deleted"]),
+    ("avi:jira:commented:issue", &["comment_created", "comment_updated"]),
+    ("avi:jira:deleted:comment", &["comment_deleted"]),
+    ("avi:jira:created:issuelink", &["issuelink_created"]),
+    ("avi:jira:deleted:issuelink", &["issuelink_deleted"]),
+    ("avi:jira:created:worklog", &["worklog_created"]),
+    ("avi:jira:updated:worklog", &["worklog_updated"]),
+    ("avi:jira:deleted:worklog", &["worklog_deleted"]),
+    ("avi:jira:created:attachment", &["attachment_created"]),
+    ("avi:jira:deleted:attachment", &["attachment_deleted"]),
+    ("avi:jira:set:issue-property", &["issue_property_set"]),
+    ("avi:jira:deleted:issue-property", &["issue_property_deleted"]),
+    ("avi:jira:created:version", &["jira:version_created"]),
+    ("avi:jira:updated:version", &["jira:version_updated"]),
+    ("avi:jira:released:version", &["jira:version_released"]),
+    ("avi:jira:unreleased:version", &["jira:version_unreleased"]),
+    ("avi:jira:moved:version", &["jira:version_moved"]),
+    ("avi:jira:deleted:version", &["jira:version_deleted"]),
+    ("avi:jira:created:project", &["project_created"]),
+    ("avi:jira:updated:project", &["project_updated"]),
+    ("avi:jira:archived:project", &["project_archived"]),
+    ("avi:jira:unarchived:project", &["project_restored_archived"]),
+    ("avi:jira:softdeleted:project", &["project_soft_deleted"]),
+    ("avi:jira:restored:project", &["project_restored_deleted"]),
+    ("avi:jira:deleted:project", &["project_deleted"]),
+];
+
+/// The events of this product that an event of Forge is made of; empty for one that does not happen here.
+pub fn events_of(event: &str) -> &'static [&'static str] {
+    EVENTS.iter().find(|(name, _)| *name == event).map_or(&[], |(_, events)| events)
+}
+
+/// Whether an app with these scopes may be told of an event: the classic scope, or the granular one of what it is about.
+fn may_hear(scopes: &ScopeSet, event: &str) -> bool {
+    let has = |wanted: &str| scopes.names().any(|name| name == wanted);
+    let granular = match event.rsplit(':').next().unwrap_or_default() {
+        "comment" => "read:comment:jira",
+        "issuelink" => "read:issue-link:jira",
+        "worklog" => "read:issue-worklog:jira",
+        "attachment" => "read:attachment:jira",
+        "issue-property" => "read:issue.property:jira",
+        "version" => "read:project-version:jira",
+        "project" => "read:project:jira",
+        _ => "read:issue:jira",
+    };
+    has("read:jira-work") || has(granular)
+}
+
+/// The triggers of a manifest, which was validated when it was deployed.
+fn triggers(id: ForgeInstallationId, manifest: &str, scopes: &ScopeSet) -> Vec<Arc<WebhookFacts>> {
+    let manifest: Json = serde_json::from_str(manifest).unwrap_or_default();
+    let mut out = Vec::new();
+    for module in manifest.pointer("/modules/trigger").and_then(Json::as_array).into_iter().flatten() {
+        let Some(key) = module.get("key").and_then(Json::as_str) else { continue };
+        let ignore_self = module.pointer("/filter/ignoreSelf") == Some(&Json::Bool(true));
+        let events = module.get("events").and_then(Json::as_array).into_iter().flatten().filter_map(Json::as_str);
+        for event in events.filter(|event| may_hear(scopes, event)) {
+            let names = events_of(event);
+            if names.is_empty() {
+                continue;
+            }
+            out.push(Arc::new(WebhookFacts {
+                id: WebhookId(id.0),
+                owner: WebhookOwner::Forge(id),
+                fixed: true,
+                url: String::new(),
+                events: names.iter().map(|name| (*name).to_owned()).collect(),
+                jql: String::new(),
+                field_ids: if event == "avi:jira:assigned:issue" { vec!["assignee".to_owned()] } else { Vec::new() },
+                property_keys: Vec::new(),
+                exclude_body: false,
+                expires_at_ms: None,
+                trigger: Some(Trigger { module: key.to_owned(), event: event.to_owned(), ignore_self }),
+            }));
+        }
+    }
+    out
 }
 
 /// The part of the snapshot about Forge apps. What was uninstalled is not in it.
 #[derive(Debug, Default)]
 pub struct ForgeSnapshot {
     installations: HashMap<ForgeInstallationId, Arc<ForgeFacts>>,
+    by_event: HashMap<String, Vec<Arc<WebhookFacts>>>,
 }
 
 impl ForgeSnapshot {
@@ -46,7 +135,21 @@ impl ForgeSnapshot {
         self.installations.values()
     }
 
+    /// Triggers of an event of this product, in no order.
+    pub(crate) fn listening(&self, event: &str) -> impl Iterator<Item = &Arc<WebhookFacts>> {
+        self.by_event.get(event).into_iter().flatten()
+    }
+
     pub(crate) fn apply(&mut self, id: ForgeInstallationId, facts: Option<Arc<ForgeFacts>>) {
+        for listening in self.by_event.values_mut() {
+            listening.retain(|webhook| webhook.owner != WebhookOwner::Forge(id));
+        }
+        self.by_event.retain(|_, listening| !listening.is_empty());
+        for webhook in facts.iter().flat_map(|facts| &facts.triggers) {
+            for event in &webhook.events {
+                self.by_event.entry(event.clone()).or_default().push(Arc::clone(webhook));
+            }
+        }
         match facts {
             Some(facts) => self.installations.insert(id, facts),
             None => self.installations.remove(&id),
@@ -62,11 +165,11 @@ pub(crate) async fn installations<M: Mode>(
 ) -> Result<Vec<Change>, StoreError> {
     let (sql, params) = one_or_all(
         only.map(|id| id.0),
-        "SELECT i.id, i.uuid, i.user_id, i.scopes, a.uuid AS app_uuid, a.name FROM forge_installation i
-         JOIN forge_environment e ON e.id = i.environment JOIN forge_app a ON a.id = e.app
+        "SELECT i.id, i.uuid, i.user_id, i.scopes, a.uuid AS app_uuid, a.name, v.manifest FROM forge_installation i
+         JOIN forge_environment e ON e.id = i.environment JOIN forge_app a ON a.id = e.app JOIN forge_version v ON v.id = i.code
          WHERE i.uninstalled_at_ms IS NULL AND i.id = $1",
-        "SELECT i.id, i.uuid, i.user_id, i.scopes, a.uuid AS app_uuid, a.name FROM forge_installation i
-         JOIN forge_environment e ON e.id = i.environment JOIN forge_app a ON a.id = e.app
+        "SELECT i.id, i.uuid, i.user_id, i.scopes, a.uuid AS app_uuid, a.name, v.manifest FROM forge_installation i
+         JOIN forge_environment e ON e.id = i.environment JOIN forge_app a ON a.id = e.app JOIN forge_version v ON v.id = i.code
          WHERE i.uninstalled_at_ms IS NULL",
     );
     let rows = tx.query(sql, &params).await?;
@@ -76,13 +179,15 @@ pub(crate) async fn installations<M: Mode>(
     let mut out = Vec::with_capacity(rows.len());
     for row in rows {
         let id = ForgeInstallationId(row.get("id")?);
+        let scopes = ScopeSet::of_names(&row.get::<String>("scopes")?);
         let facts = ForgeFacts {
             id,
+            triggers: triggers(id, &row.get::<String>("manifest")?, &scopes),
             uuid: row.get("uuid")?,
             app_uuid: row.get("app_uuid")?,
             name: row.get("name")?,
             user: UserId(row.get("user_id")?),
-            scopes: ScopeSet::of_names(&row.get::<String>("scopes")?),
+            scopes,
         };
         out.push((id, Some(Arc::new(facts))));
     }

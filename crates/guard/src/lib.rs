@@ -93,11 +93,11 @@ pub use enter::{DecisionLabels, Deployment, Guard, Handler, Handlers, Job, OpMod
 pub use forge::{ForgeActs, ForgeFacts, ForgeSnapshot};
 pub use input::{ApiVersion, Body, Input, Part, Relayed};
 pub use portcullis_store::{
-    AuditEntry, Claimed, FromValue, Message, Mode, Policy, Read, Row, Sent, Sql, SqlBuilder, StoreError, Tx, Value,
-    Write, Writes,
+    AuditEntry, Claimed, Counted, FromValue, Message, Mode, Policy, Read, Row, Sent, Sql, SqlBuilder, StoreError, Tx,
+    Value, Write, Writes,
 };
 pub use refusal::{Refusal, RefusalKind};
 pub use reply::{Reply, ReplyBody};
 pub use snapshot::{Entity, PersonInfo, SessionFacts, Settings, Snapshot, TokenFacts};
 pub use trouble::Trouble;
-pub use webhook::{About, Listener, MessageHead, WebhookFacts, WebhookOwner, WebhookSnapshot};
+pub use webhook::{About, Listener, MessageHead, Trigger, WebhookFacts, WebhookOwner, WebhookSnapshot};

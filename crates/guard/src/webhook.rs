@@ -8,8 +8,8 @@ use portcullis_authz::op;
 use portcullis_authz::policy::IssueFacts;
 use portcullis_authz::{Operation, decide};
 use portcullis_model::{
-    AccessKind, AppGrantId, AppId, ConnectAppId, ConnectScope, IssueId, Problem, ProjectId, ProjectPermission,
-    Timestamp, UserId, WebhookId,
+    AccessKind, AppGrantId, AppId, ConnectAppId, ConnectScope, ForgeInstallationId, IssueId, Problem, ProjectId,
+    ProjectPermission, Timestamp, UserId, WebhookId,
 };
 use portcullis_store::{Message, Mode, Row, StoreError, Tx};
 use serde::{Deserialize, Serialize};
@@ -32,6 +32,8 @@ pub enum WebhookOwner {
         /// What the account lets it do.
         grant: AppGrantId,
     },
+    /// An installed Forge app, whose code is run; it sees what its own account sees.
+    Forge(ForgeInstallationId),
 }
 
 impl WebhookOwner {
@@ -40,6 +42,7 @@ impl WebhookOwner {
         match self {
             WebhookOwner::Connect(app) => format!("connect:{app}"),
             WebhookOwner::Oauth { client, .. } => format!("oauth:{client}"),
+            WebhookOwner::Forge(installation) => format!("forge:{installation}"),
         }
     }
 }
@@ -67,6 +70,19 @@ pub struct WebhookFacts {
     pub exclude_body: bool,
     /// Over from here on.
     pub expires_at_ms: Option<i64>,
+    /// The module of a Forge app that is run instead of a call.
+    pub trigger: Option<Trigger>,
+}
+
+/// A module of a Forge app that is run when something happens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Trigger {
+    /// The module's key.
+    pub module: String,
+    /// The event as the app knows it, `avi:jira:updated:issue`.
+    pub event: String,
+    /// What the app itself did is no news to it.
+    pub ignore_self: bool,
 }
 
 /// The part of the snapshot about webhooks.
@@ -159,6 +175,7 @@ fn facts(row: &Row) -> Result<(i64, Option<WebhookFacts>), StoreError> {
         property_keys: list("property_keys")?,
         exclude_body: row.get("exclude_body")?,
         expires_at_ms: row.get("expires_at_ms")?,
+        trigger: None,
     };
     Ok((id, Some(facts)))
 }
@@ -186,6 +203,19 @@ fn listening(snapshot: &Snapshot, webhook: &WebhookFacts, now: Timestamp, nobody
                 connect: Some(app.grant),
                 app_only: true,
                 actor: Some(format!("app:{}", app.key)),
+                ..nobody
+            })
+        }
+        WebhookOwner::Forge(id) => {
+            let app = snapshot.forge().installation(id)?;
+            Some(Caller {
+                access: AccessKind::Forge,
+                user: Some(app.user),
+                account_id: Some(active(app.user)?),
+                credential: CredentialRef::Forge(id),
+                scopes: Some(app.scopes),
+                app_only: true,
+                actor: Some(format!("forge:{}", app.app_uuid)),
                 ..nobody
             })
         }
@@ -224,7 +254,12 @@ impl View {
         let now = self.now();
         let found: Vec<Arc<WebhookFacts>> = self.with(|snapshot| {
             let ids = snapshot.webhooks().by_event.get(event).into_iter().flatten();
-            ids.filter_map(|id| snapshot.webhooks().get(*id).cloned()).collect()
+            let registered = ids.filter_map(|id| snapshot.webhooks().get(*id).cloned());
+            let of_forge = snapshot.forge().listening(event).filter(|webhook| {
+                let ignores = webhook.trigger.as_ref().is_some_and(|trigger| trigger.ignore_self);
+                !(ignores && self.is_forge(snapshot, webhook.owner))
+            });
+            registered.chain(of_forge.cloned()).collect()
         });
         found.into_iter().filter_map(|webhook| self.listener(webhook, now)).collect()
     }
@@ -233,6 +268,23 @@ impl View {
     pub fn listener_of(&self, id: WebhookId) -> Option<Listener> {
         let webhook = self.with(|snapshot| snapshot.webhooks().get(id).cloned())?;
         self.listener(webhook, self.now())
+    }
+
+    /// A trigger of a Forge app as a listener; `None` when there is none, or it may not be told of anything now.
+    pub fn trigger_of(&self, installation: ForgeInstallationId, module: &str, event: &str) -> Option<Listener> {
+        let found = self.with(|snapshot| {
+            let app = snapshot.forge().installation(installation)?;
+            let same = |trigger: &Trigger| trigger.module == module && trigger.event == event;
+            app.triggers.iter().find(|webhook| webhook.trigger.as_ref().is_some_and(same)).cloned()
+        });
+        self.listener(found?, self.now())
+    }
+
+    /// Whether the caller is this Forge app, for itself or for somebody.
+    fn is_forge(&self, snapshot: &Snapshot, owner: WebhookOwner) -> bool {
+        let WebhookOwner::Forge(id) = owner else { return false };
+        self.caller.credential == CredentialRef::Forge(id)
+            || snapshot.forge().installation(id).is_some_and(|app| self.caller.user == Some(app.user))
     }
 
     fn listener(&self, webhook: Arc<WebhookFacts>, now: Timestamp) -> Option<Listener> {
@@ -257,6 +309,18 @@ impl Listener {
         by: &Caller,
         body: Arc<str>,
     ) -> Result<Message, Problem> {
+        let mut names = names;
+        if let Some(trigger) = &self.webhook.trigger {
+            let is_own = self.view.with(|snapshot| {
+                let account = snapshot.person(self.view.caller.user?).map(|person| &person.account_id);
+                Some(account == by.account_id.as_ref() || by.credential == self.view.caller.credential)
+            });
+            names = vec![
+                (MessageHead::MODULE.to_owned(), trigger.module.clone()),
+                (MessageHead::FORGE_EVENT.to_owned(), trigger.event.clone()),
+                (MessageHead::BY_ITSELF.to_owned(), (is_own == Some(true)).to_string()),
+            ];
+        }
         let head = MessageHead {
             event: event.to_owned(),
             about,
@@ -271,6 +335,7 @@ impl Listener {
             target: self.webhook.id.0,
             head: serde_json::to_string(&head).map_err(Problem::bug)?,
             body,
+            delay_ms: 0,
         })
     }
 }
@@ -303,6 +368,20 @@ pub struct MessageHead {
     /// What may stand in braces in the address: `issue.key` and the like.
     #[serde(default)]
     pub names: Vec<(String, String)>,
+}
+
+impl MessageHead {
+    /// Name of the module of a Forge app that is run.
+    pub const MODULE: &'static str = "forge.module";
+    /// Name of the event as the Forge app knows it.
+    pub const FORGE_EVENT: &'static str = "forge.event";
+    /// Whether the Forge app caused it itself: `true` or `false`.
+    pub const BY_ITSELF: &'static str = "forge.self";
+
+    /// One of the names that are kept with the message; empty when there is none.
+    pub fn named(&self, name: &str) -> &str {
+        self.names.iter().find(|(has, _)| has == name).map_or("", |(_, value)| value)
+    }
 }
 
 impl View {

@@ -3,7 +3,7 @@
 //! Each listener has the view of an account, and gets what that account would be shown at this moment: nothing of an issue, a comment
 //! or a changelog item that it does not see. Nobody listening costs a look into memory.
 //!
-//! Bodies are written as by version 2 of the API, with rich text as wiki markup, as the vendor's webhooks are.
+//! Bodies are written as by version 2 of the API, with rich text as wiki markup, as the vendor's webhooks are; for Forge apps as by version 3.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -245,24 +245,28 @@ where
     let view = cx.view().clone();
     let Some(issue) = facts::load(cx.tx(), &view, &[issue.0]).await?.remove(&issue.0) else { return Ok(()) };
     let input = plain(&view);
+    let as_documents = Input::new(Vec::new(), Vec::new(), Body::Empty, ApiVersion::V3, view.addresses().site.clone());
     let user = match view.caller().user() {
         Some(user) => wire::person(cx.tx(), user).await?,
         None => None,
     };
-    let mut told: HashMap<(Option<UserId>, Vec<String>), Option<Parts>> = HashMap::new();
+    let mut told: HashMap<(Option<UserId>, bool, Vec<String>), Option<Parts>> = HashMap::new();
     let mut messages: Vec<Prepared> = Vec::new();
     for listener in listeners {
         if !listener.sees(&issue) || !matches_jql(cx.tx(), &listener, issue.id).await? {
             continue;
         }
         // Who sees with the same account is told the same.
-        let key = (listener.view.caller().user(), listener.webhook.field_ids.clone());
+        let is_forge = listener.webhook.trigger.is_some();
+        let key = (listener.view.caller().user(), is_forge, listener.webhook.field_ids.clone());
+        // Forge apps read rich text as documents, as version 3 of the API writes it.
+        let input = if is_forge { &as_documents } else { &input };
         let parts = match told.get(&key) {
             Some(parts) => parts.clone(),
             None => {
-                let mut parts = shown(cx.tx(), &listener, &input, &issue, what).await?;
+                let mut parts = shown(cx.tx(), &listener, input, &issue, what).await?;
                 if let (What::Issue { .. }, Some(user), Some(parts)) = (what, &user, &mut parts) {
-                    parts.insert("user".into(), user.json(&input));
+                    parts.insert("user".into(), user.json(input));
                 }
                 let parts = parts.map(Arc::new);
                 told.insert(key, parts.clone());
@@ -400,7 +404,9 @@ async fn shown<M: AnyMode>(
                 let changelog = history::after(tx, view, issue.id, since).await?;
                 let (items, named) = changelog.map_or((None, Vec::new()), |(json, fields)| (Some(json), fields));
                 let matches = fields.is_empty() || named.iter().any(|field| fields.contains(field));
-                if !matches || (items.is_none() && parts.is_empty()) {
+                // A Forge app is told of a comment by an event of its own.
+                let tells = items.is_some() || (!parts.is_empty() && listener.webhook.trigger.is_none());
+                if !matches || !tells {
                     return Ok(None);
                 }
                 if let Some(items) = items {

@@ -6,7 +6,8 @@ use std::sync::{Arc, Weak};
 
 use http::header::{HeaderMap, HeaderName, HeaderValue};
 use http_body_util::BodyExt;
-use portcullis_forge::{Answer, Call, Edge, Forge, Reaches};
+use portcullis_apps::edge::{Answer, Call, Edge, Reaches};
+use portcullis_forge::Forge;
 use portcullis_gateway::{Forwarded, Gateway};
 use portcullis_sandbox::Program;
 
@@ -18,9 +19,9 @@ pub(crate) fn worker_program() -> std::io::Result<Program> {
     Ok(Program { path: std::env::current_exe()?, arguments: vec![WORKER_COMMAND.into()] })
 }
 
-/// Lets apps' code call the edge that its own handlers hang on.
+/// Lets apps' code and the console call the edge that its own handlers hang on.
 pub fn serve_apps(gateway: &Arc<Gateway>, forge: &Forge) {
-    forge.serve_by(gateway.guard().clone(), Arc::new(GatewayEdge(Arc::downgrade(gateway))));
+    forge.edge().serve_by(gateway.guard().clone(), Arc::new(GatewayEdge(Arc::downgrade(gateway))));
 }
 
 struct GatewayEdge(Weak<Gateway>);

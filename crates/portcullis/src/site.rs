@@ -29,7 +29,8 @@ pub fn forge(program: Program, config: PoolConfig, limits: Limits, outbound: Out
 /// Every handler of the product. `outbound` calls Connect apps, `forge` runs Forge apps.
 pub fn handlers(outbound: Outbound, forge: &Forge) -> Handlers {
     let mut handlers = Handlers::default();
-    let services = Services { outbound, accounts: Arc::new(Accounts), queries: Arc::new(Queries) };
+    let services =
+        Services { outbound, accounts: Arc::new(Accounts), queries: Arc::new(Queries), edge: forge.edge().clone() };
     portcullis_accounts::handlers(&mut handlers);
     portcullis_apps::handlers(&mut handlers, &services);
     portcullis_forge::handlers(&mut handlers, forge);
@@ -111,7 +112,8 @@ pub(crate) async fn run(site: Site, listener: TcpListener) -> anyhow::Result<()>
     let Site { gateway, outbound, forge } = site;
     let guard = gateway.guard().clone();
     let background = jobs::start(guard.clone());
-    let courier = tokio::spawn(portcullis_apps::webhook::deliver::run(guard.clone(), outbound));
+    let courier =
+        tokio::spawn(portcullis_apps::webhook::deliver::run(guard.clone(), outbound, Arc::new(forge.clone())));
     let apps = tokio::spawn({
         let (forge, guard) = (forge.clone(), guard.clone());
         async move { forge.run(guard).await }

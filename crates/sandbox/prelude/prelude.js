@@ -573,6 +573,8 @@
   modules.util.types = { ...modules.util.types, isExternal: () => false };
   Object.assign(modules.buffer, { Blob, File, atob: g.atob, btoa: g.btoa, constants: { MAX_LENGTH: 2 ** 31 - 1, MAX_STRING_LENGTH: 2 ** 29 - 24 } });
   modules.path.posix = modules.path;
+  // What browserify-zlib has as members, newer packages read from one object; Brotli is not there, which they ask first.
+  modules.zlib.constants = { ...Object.fromEntries(Object.entries(modules.zlib).filter(([name]) => name.startsWith('Z_'))), BROTLI_OPERATION_PROCESS: 0, BROTLI_OPERATION_FLUSH: 1, BROTLI_OPERATION_FINISH: 2 };
   Object.assign(modules, {
     async_hooks: { AsyncLocalStorage, AsyncResource, createHook: () => ({ enable() {}, disable() {} }), executionAsyncId: () => 0, triggerAsyncId: () => 0 },
     crypto: cryptoModule, fs, 'fs/promises': fs.promises, os, process, timers: timersModule, 'timers/promises': timersPromises,

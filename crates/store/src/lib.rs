@@ -27,7 +27,7 @@ mod value;
 
 pub use audit::{AuditEntry, PolicyLogEntry};
 pub use error::{EngineError, StoreError};
-pub use outbox::{Claimed, Message, Sent};
+pub use outbox::{Claimed, Counted, Message, Sent};
 pub use sql::{Sql, SqlBuilder};
 pub use sqlite::{Overwrite, backup_file, restore};
 pub use store::{Store, StoreConfig};

@@ -64,6 +64,13 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
         sqlite: "",
         postgres: "",
     },
+    Migration {
+        version: 8,
+        name: "forge schedule",
+        common: include_str!("../migrations/0008_forge_schedule.sql"),
+        sqlite: "",
+        postgres: "",
+    },
 ];
 
 pub(crate) const CREATE_STORE_MIGRATION_SQLITE: &str = "CREATE TABLE store_migration (version INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL, applied_at_ms INTEGER NOT NULL) STRICT";

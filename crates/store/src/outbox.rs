@@ -6,7 +6,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use crate::{Row, SqlBuilder, Store, StoreError, Tx, Writes};
+use crate::{Mode, Row, SqlBuilder, Store, StoreError, Tx, Writes};
 
 /// A message to be stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,6 +21,8 @@ pub struct Message {
     pub head: String,
     /// What is sent; shared by the messages that say the same.
     pub body: Arc<str>,
+    /// It is due so much later than it is stored, in milliseconds.
+    pub delay_ms: i64,
 }
 
 /// A message that is due, leased to whoever claimed it.
@@ -45,13 +47,26 @@ pub struct Sent {
     pub due_at_ms: Option<i64>,
     /// For people: what the receiver said.
     pub note: String,
+    /// What the sender needs to know from now on, where that changed.
+    pub head: Option<String>,
+}
+
+/// How many messages stand how.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counted {
+    /// Delivered.
+    pub delivered: i64,
+    /// Waiting, or under way.
+    pub waiting: i64,
+    /// Given up.
+    pub failed: i64,
 }
 
 const KEEP_BODY: &str = "INSERT INTO store_outbox_body (body) VALUES ($1) RETURNING id";
 
 const ENQUEUE: &str = "
     INSERT INTO store_outbox (identifier, owner, target, head, body_id, status, attempts, created_at_ms, due_at_ms, note)
-    VALUES ($1, $2, $3, $4, $5, 'waiting', 0, $6, $6, '')";
+    VALUES ($1, $2, $3, $4, $5, 'waiting', 0, $6, $7, '')";
 
 const IS_DUE: &str = "
     SELECT 1 AS one FROM store_outbox WHERE due_at_ms <= $1 AND (leased_until_ms IS NULL OR leased_until_ms <= $1) LIMIT 1";
@@ -59,7 +74,8 @@ const IS_DUE: &str = "
 const BODY: &str = "SELECT body FROM store_outbox_body WHERE id = $1";
 
 const SETTLE: &str = "
-    UPDATE store_outbox SET status = $2, due_at_ms = $3, settled_at_ms = $4, note = $5, attempts = attempts + 1, leased_until_ms = NULL
+    UPDATE store_outbox SET status = $2, due_at_ms = $3, settled_at_ms = $4, note = $5, attempts = attempts + 1, leased_until_ms = NULL,
+           head = coalesce($6, head)
      WHERE id = $1";
 
 const RELEASE: &str = "UPDATE store_outbox SET leased_until_ms = NULL WHERE leased_until_ms IS NOT NULL";
@@ -99,6 +115,7 @@ impl<M: Writes> Tx<M> {
                 message.head.as_str().into(),
                 body.into(),
                 now_ms.into(),
+                now_ms.saturating_add(message.delay_ms).into(),
             ];
             self.execute(ENQUEUE, &values).await?;
         }
@@ -116,6 +133,16 @@ impl<M: Writes> Tx<M> {
         Ok(self.execute(sql, &[id.into(), owner.into(), now_ms.into()]).await? > 0)
     }
 
+    /// Takes what waits out: messages of `owner` whose identifier begins with `start`. How many.
+    ///
+    /// # Errors
+    /// As [`Tx::execute`].
+    pub async fn cancel_messages(&mut self, owner: &str, start: &str) -> Result<u64, StoreError> {
+        let sql = "DELETE FROM store_outbox WHERE owner = $1 AND substr(identifier, 1, $3) = $2 AND status = 'waiting' AND leased_until_ms IS NULL";
+        let length = i64::try_from(start.chars().count()).unwrap_or(i64::MAX);
+        self.execute(sql, &[owner.into(), start.into(), length.into()]).await
+    }
+
     /// Takes out what waits for `owner`, who is gone.
     ///
     /// # Errors
@@ -123,6 +150,27 @@ impl<M: Writes> Tx<M> {
     pub async fn forget_messages(&mut self, owner: &str) -> Result<(), StoreError> {
         self.execute("DELETE FROM store_outbox WHERE owner = $1", &[owner.into()]).await?;
         self.execute(FORGET_BODIES, &[]).await.map(drop)
+    }
+}
+
+impl<M: Mode> Tx<M> {
+    /// Counts messages of `owner` whose identifier begins with `start`.
+    ///
+    /// # Errors
+    /// As [`Tx::query`].
+    pub async fn count_messages(&mut self, owner: &str, start: &str) -> Result<Counted, StoreError> {
+        let sql = "SELECT status, count(*) AS n FROM store_outbox WHERE owner = $1 AND substr(identifier, 1, $3) = $2 GROUP BY status";
+        let length = i64::try_from(start.chars().count()).unwrap_or(i64::MAX);
+        let mut out = Counted::default();
+        for row in self.query(sql, &[owner.into(), start.into(), length.into()]).await? {
+            let n = row.get("n")?;
+            match row.get::<String>("status")?.as_str() {
+                "delivered" => out.delivered = n,
+                "waiting" => out.waiting = n,
+                _ => out.failed = n,
+            }
+        }
+        Ok(out)
     }
 }
 
@@ -189,7 +237,14 @@ impl Store {
                 (false, None) => "failed",
             };
             let at = one.due_at_ms.is_none().then_some(now_ms);
-            let values = [one.id.into(), status.into(), one.due_at_ms.into(), at.into(), one.note.as_str().into()];
+            let values = [
+                one.id.into(),
+                status.into(),
+                one.due_at_ms.into(),
+                at.into(),
+                one.note.as_str().into(),
+                one.head.clone().into(),
+            ];
             tx.execute(SETTLE, &values).await?;
         }
         tx.commit_bookkeeping().await
@@ -227,6 +282,7 @@ fn claimed_of(row: &Row, body: Arc<str>) -> Result<Claimed, StoreError> {
             target: row.get("target")?,
             head: row.get("head")?,
             body,
+            delay_ms: 0,
         },
         attempts: row.get("attempts")?,
     })

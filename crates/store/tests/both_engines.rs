@@ -243,6 +243,7 @@ on_both_engines! {
         let store = &world.store;
         let message = |identifier: &str, owner: &str| Message {
             identifier: identifier.into(), owner: owner.into(), target: 7, head: "{}".into(), body: "the same".into(),
+            delay_ms: 0,
         };
         let mut tx = store.write().await.unwrap();
         tx.enqueue(&[message("a", "one"), message("b", "one"), message("c", "two")], 1_000).await.unwrap();
@@ -256,7 +257,7 @@ on_both_engines! {
         let rest = store.claim_messages(1_000, 2_000, 10, &[]).await.unwrap();
         assert_eq!(names(&rest), ["b"], "what is leased is nobody else's");
         assert_eq!(names(&store.claim_messages(2_000, 3_000, 10, &[]).await.unwrap()), ["a", "b", "c"], "until its lease ends");
-        let sent = |id, delivered, due_at_ms| Sent { id, delivered, due_at_ms, note: "n".into() };
+        let sent = |id, delivered, due_at_ms| Sent { id, delivered, due_at_ms, note: "n".into(), head: None };
         let (a, b) = (claimed[0].id, rest[0].id);
         store.settle_messages(&[sent(a, true, None), sent(b, false, Some(5_000))], 2_500).await.unwrap();
         let again = store.claim_messages(5_000, 6_000, 10, &["two".to_owned()]).await.unwrap();

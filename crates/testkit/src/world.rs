@@ -111,7 +111,11 @@ impl World {
     /// When outgoing connections cannot be set up.
     pub fn sends_webhooks(&self) {
         let outbound = Outbound::new(AddressRules::default().and_loopback()).expect("outgoing connections");
-        tokio::spawn(portcullis_apps::webhook::deliver::run(self.gateway.guard().clone(), outbound));
+        tokio::spawn(portcullis_apps::webhook::deliver::run(
+            self.gateway.guard().clone(),
+            outbound,
+            Arc::new(self.forge.clone()),
+        ));
     }
 
     /// A second server over the same database, as another node or after a restart. SQLite allows one at a time.

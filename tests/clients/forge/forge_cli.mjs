@@ -115,6 +115,35 @@ await check('fetch goes where the manifest says, which is nowhere', async () => 
   same((await app.call(ben, 'egress', { url: 'https://example.com/' })).body.status, 403);
 });
 
+await check('axios, which builds on the https of Node, is held by the same rule', async () => {
+  same((await app.call(ben, 'axios', { url: 'https://example.com/' })).body.status, 403);
+});
+
+/** Asks until the answer is there. */
+async function until(ask, holds) {
+  for (let i = 0; i < 100; i += 1) {
+    const answer = await ask();
+    if (holds(answer)) return answer;
+    await new Promise(later => { setTimeout(later, 100); });
+  }
+  return ask();
+}
+
+await check('@forge/events: what is pushed is consumed, and counted', async () => {
+  const pushed = (await app.call(cleo, 'push', { n: 7 })).body;
+  ok(pushed.jobId, JSON.stringify(pushed));
+  same((await until(() => app.call(cleo, 'kept', { key: 'consumed' }), answer => answer.body.value)).body.value, { n: 7 });
+  const stats = await until(() => app.call(cleo, 'stats', { jobId: pushed.jobId }), answer => answer.body.success === 1);
+  same(stats.body, { success: 1, inProgress: 0, failed: 0 });
+});
+
+await check('a trigger is told of a comment', async () => {
+  const body = { body: { type: 'doc', version: 1, content: [{ type: 'paragraph', content: [{ type: 'text', text: 'for the trigger' }] }] } };
+  same((await asked(ben, 'POST', '/rest/api/3/issue/DEMO-1/comment', body)).status, 201);
+  const told = await until(() => app.call(cleo, 'kept', { key: 'commented' }), answer => answer.body.value);
+  same(told.body.value, { event: 'avi:jira:commented:issue', issue: 'DEMO-1', by: ben.account_id, comment: 'doc' });
+});
+
 await check('variables', async () => {
   same((await forge(ben, folder, 'variables', 'set', 'GREETING', 'hello', '-e', 'development')).status, 0);
   same((await forge(ben, folder, 'variables', 'set', 'HIDDEN', 'do-not-tell', '--encrypt', '-e', 'development')).status, 0);
@@ -167,14 +196,31 @@ await check('uninstall', async () => {
   same((await asked(ada, 'GET', `/api/portcullis/v1/forge/installations?appId=${app.id}`)).body.total, 0);
 });
 
-const older = copyOfApp(text => text.replaceAll(`'@forge/api'`, `'@forge/api-7'`));
-await check('the same app on the major of @forge/api before', async () => {
-  const before = await start(older, 'Contract 7');
-  same((await before.call(cleo, 'issueAsUser', { key: 'DEMO-1' })).body.status, 200);
-  same((await before.call(cleo, 'issueAsUser', { key: 'VAULT-1' })).body.status, 404);
-  same((await before.call(cleo, 'egress', { url: 'https://example.com/' })).body.status, 403);
-  same((await asked(ada, 'DELETE', `/api/portcullis/v1/forge/installations/${before.installation}`)).status, 204);
-});
+// Majors before have storage of their own; those before 5 speak through the https of Node.
+const withStorage = name => `
+import { storage } from '${name}';
+resolver.define('storage', async () => {
+  await storage.set('a', { n: 1 });
+  await storage.setSecret('s', 'hush');
+  const { results } = await storage.query().limit(50).getMany();
+  return { value: await storage.get('a'), secret: await storage.getSecret('s'), keys: results.map(({ key }) => key), missing: (await storage.get('zz')) === undefined };
+});`;
+const older = [];
+for (const major of [7, 4, 3, 2]) {
+  const name = `@forge/api-${major}`;
+  const copy = copyOfApp(text => text.replaceAll(`'@forge/api'`, `'${name}'`) + withStorage(name));
+  older.push(copy);
+  await check(`the same app on major ${major} of @forge/api`, async () => {
+    const before = await start(copy, `Contract ${major}`);
+    same((await before.call(cleo, 'issueAsUser', { key: 'DEMO-1' })).body.status, 200);
+    same((await before.call(cleo, 'issueAsUser', { key: 'VAULT-1' })).body.status, 404);
+    same((await before.call(cleo, 'issueAsApp', { key: 'DEMO-1' })).body.status, 200);
+    same((await before.call(ada, 'commentAsApp', { key: 'DEMO-1', text: 'hi' })).body.status, 401);
+    same((await before.call(cleo, 'egress', { url: 'https://example.com/' })).body.status, 403);
+    same((await before.call(cleo, 'storage')).body, { value: { n: 1 }, secret: 'hush', keys: ['a'], missing: true });
+    same((await asked(ada, 'DELETE', `/api/portcullis/v1/forge/installations/${before.installation}`)).status, 204);
+  });
+}
 
-for (const used of [folder, older]) rmSync(used, { recursive: true, force: true });
+for (const used of [folder, ...older]) rmSync(used, { recursive: true, force: true });
 await check.end();

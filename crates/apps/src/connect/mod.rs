@@ -29,6 +29,8 @@ use portcullis_guard::{Entity, Handlers, Policy, Tx, View};
 use portcullis_model::{Problem, UserId};
 use portcullis_outbound::Outbound;
 
+use crate::edge::Serving;
+
 /// A future of this crate's traits.
 pub type Boxed<'a, T> = Pin<Box<dyn Future<Output = Result<T, Problem>> + Send + 'a>>;
 
@@ -71,6 +73,8 @@ pub struct Services {
     pub accounts: Arc<dyn AppAccounts>,
     /// Knows which queries may stand in a webhook.
     pub queries: Arc<dyn WebhookQueries>,
+    /// Answers calls that are made here.
+    pub edge: Serving,
 }
 
 pub(crate) fn handlers(handlers: &mut Handlers, services: &Services) {

@@ -12,6 +12,7 @@ use portcullis_guard::{AnyMode, Tx, View, Writes};
 use portcullis_model::{AppId, Problem, ScopeSet, UserId};
 use serde::{Deserialize, Serialize};
 
+use super::metadata_document::Document;
 use super::{code, par, redirect_uri, scope};
 use crate::wire;
 
@@ -51,6 +52,9 @@ pub struct Asked {
     /// The pushed request it came from, to be used up with the answer.
     #[serde(rename = "p")]
     pub pushed: Option<String>,
+    /// What a client that is named by its address said of itself; it is stored when the person approves.
+    #[serde(rename = "d", default, skip_serializing_if = "Option::is_none")]
+    pub document: Option<Document>,
     /// When it was shown.
     #[serde(rename = "t")]
     pub at_ms: i64,
@@ -145,7 +149,8 @@ fn page(title: &'static str, words: impl Into<String>) -> NotShown {
     NotShown::Page { title, words: words.into() }
 }
 
-/// Reads and checks the parameters of a request, or of the pushed request that they name.
+/// Reads and checks the parameters of a request, or of the pushed request that they name. `introduced` is what a client that is
+/// named by its address says of itself.
 ///
 /// # Errors
 /// The database's. What is wrong with the request is the inner `Err`.
@@ -153,11 +158,12 @@ pub async fn read<M: AnyMode>(
     tx: &mut Tx<M>,
     view: &View,
     pairs: &[(String, String)],
+    introduced: Option<&Document>,
 ) -> Result<Result<(Asked, Arc<ClientFacts>), NotShown>, Problem> {
-    let Some(urn) = named(pairs, "request_uri") else { return Ok(check(view, pairs, None)) };
+    let Some(urn) = named(pairs, "request_uri") else { return Ok(check(view, pairs, None, introduced)) };
     if !urn.starts_with(par::URN) {
         // E44: nothing is ever fetched from an address that a request names.
-        return Ok(check(view, pairs, None).and_then(|(asked, _)| {
+        return Ok(check(view, pairs, None, introduced).and_then(|(asked, _)| {
             Err(told(
                 &asked,
                 view,
@@ -173,7 +179,7 @@ pub async fn read<M: AnyMode>(
         None => None,
     };
     Ok(match pushed {
-        Some(pushed) => check(view, &pushed, Some(urn)),
+        Some(pushed) => check(view, &pushed, Some(urn), introduced),
         None => Err(page(
             "This request has expired",
             "The app prepared a request that was used already or is too old. Go back to the app and start again.",
@@ -198,6 +204,7 @@ pub(crate) fn check(
     view: &View,
     pairs: &[(String, String)],
     pushed: Option<&str>,
+    introduced: Option<&Document>,
 ) -> Result<(Asked, Arc<ClientFacts>), NotShown> {
     for name in ["client_id", "redirect_uri"] {
         if pairs.iter().filter(|(key, _)| key == name).count() > 1 {
@@ -213,7 +220,12 @@ pub(crate) fn check(
             "The address lacks client_id. Tell the developer of the app that sent you here.",
         ));
     };
-    let Some(client) = view.with(|snapshot| snapshot.oauth().client_named(client_id).cloned()) else {
+    let introduced = introduced.filter(|document| document.client_id == client_id);
+    let client = match introduced {
+        Some(document) => Some(Arc::new(document.facts(view))),
+        None => view.with(|snapshot| snapshot.oauth().client_named(client_id).cloned()),
+    };
+    let Some(client) = client else {
         return Err(page(
             "This app is not known",
             "There is no app with this client_id here. Tell the developer of the app that sent you here.",
@@ -257,6 +269,7 @@ pub(crate) fn check(
         challenge: None,
         key_thumbprint: None,
         pushed: pushed.map(str::to_owned),
+        document: introduced.cloned(),
         at_ms: view.now().0,
     };
     if asked.state.as_ref().is_some_and(|state| state.len() > STATE_CHARS_MAX) {

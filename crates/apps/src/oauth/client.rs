@@ -10,6 +10,7 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
 use super::grant::{self, Of};
+use super::metadata_document::Document;
 use super::{redirect_uri, scope};
 use crate::wire;
 
@@ -19,6 +20,8 @@ const DESCRIPTION_CHARS_MAX: usize = 1_000;
 const PER_OWNER_MAX: i64 = 100;
 /// Secrets of one app at once: the old one and the new one.
 pub const SECRETS_MAX: usize = 2;
+/// Clients that may have introduced themselves by an address.
+const INTRODUCED_MAX: usize = 5_000;
 const JWKS_BYTES_MAX: usize = 16 << 10;
 /// What a secret is sealed for: signing what is sent to the app, which needs the secret itself.
 const SECRET: Purpose = Purpose::new("client secret");
@@ -144,6 +147,16 @@ pub async fn own<M: AnyMode>(tx: &mut Tx<M>, view: &View, input: &Input) -> Resu
     if is_own || view.is_ours() { Ok(app) } else { Err(no_app()) }
 }
 
+/// The app of the path as decisions see it, where it is the caller's own.
+///
+/// # Errors
+/// 404 for any other.
+pub fn own_named(view: &View, input: &Input) -> Result<AppId, Problem> {
+    let id = input.param("appId").parse().map(AppId).map_err(|_| no_app())?;
+    let owner = view.with(|snapshot| snapshot.oauth().client(id).and_then(|client| client.owner));
+    if owner.is_some() && owner == view.caller().user() { Ok(id) } else { Err(no_app()) }
+}
+
 /// The app of the path, whoever's; for administrators.
 ///
 /// # Errors
@@ -223,10 +236,15 @@ fn client_id(entropy: &dyn Entropy) -> String {
     out
 }
 
-fn parse_uris(uris: &[String], is_public: bool) -> Result<Vec<String>, Problem> {
+/// The door for an app's name.
+pub(super) fn parse_name(text: &str) -> Result<String, Problem> {
+    wire::line("name", text, NAME_CHARS_MAX)
+}
+
+pub(super) fn parse_uris(uris: &[impl AsRef<str>], is_public: bool) -> Result<Vec<String>, Problem> {
     let mut out: Vec<String> = Vec::new();
     for uri in uris {
-        let uri = redirect_uri::parse(uri, is_public)?;
+        let uri = redirect_uri::parse(uri.as_ref(), is_public)?;
         if !out.contains(&uri) {
             out.push(uri);
         }
@@ -258,7 +276,7 @@ fn names(scopes: &ScopeSet) -> String {
 /// # Errors
 /// 400 about a field, 409 when the developer has very many.
 pub async fn create(tx: &mut Tx<Policy>, view: &View, new: &New<'_>) -> Result<Made, Problem> {
-    let name = wire::line("name", new.name, NAME_CHARS_MAX)?;
+    let name = parse_name(new.name)?;
     let description = parse_description(new.description)?;
     let is_public = new.kind == ClientKind::Public;
     let uris = parse_uris(new.redirect_uris, is_public)?;
@@ -305,6 +323,37 @@ pub async fn create(tx: &mut Tx<Policy>, view: &View, new: &New<'_>) -> Result<M
     let id = AppId(tx.query_one(sql, &params).await?.get("id")?);
     let secret = if is_public { None } else { Some(add_secret(tx, view, id).await?.1) };
     Ok(Made { id, client_id, secret })
+}
+
+/// Stores what a client that is named by its address says of itself, at the moment somebody lets it in. The caller names
+/// [`Entity::OauthClient`] as changed.
+///
+/// # Errors
+/// 429 when very many have introduced themselves.
+pub async fn introduce(tx: &mut Tx<Policy>, view: &View, document: &Document) -> Result<AppId, Problem> {
+    let (known, many) = view.with(|snapshot| {
+        let clients = snapshot.oauth().clients();
+        (
+            snapshot.oauth().client_named(&document.client_id).map(|client| client.id),
+            clients.filter(|client| client.registered == Registered::Metadata).count(),
+        )
+    });
+    if known.is_none() && many >= INTRODUCED_MAX {
+        return Err(Problem::new(portcullis_model::ProblemKind::TooMany, "Too many apps have introduced themselves."));
+    }
+    let sql = "INSERT INTO app_oauth_client (client_id, kind, registered, name, description, owner_id, service_user_id, profile,
+                      scopes, redirect_uris, pkce_required, par_required, dpop_required, shared, blocked, created_at_ms, changed_at_ms)
+               VALUES ($1, 'public', 'metadata', $2, '', NULL, NULL, 'rfc', $3, $4, 1, 0, 0, 1, 0, $5, $5)
+               ON CONFLICT (client_id) DO UPDATE SET name = excluded.name, scopes = excluded.scopes,
+                      redirect_uris = excluded.redirect_uris, changed_at_ms = excluded.changed_at_ms RETURNING id";
+    let params = [
+        document.client_id.as_str().into(),
+        document.name.as_str().into(),
+        names(&document.scopes()).into(),
+        document.redirect_uris.join(" ").into(),
+        view.now().0.into(),
+    ];
+    Ok(AppId(tx.query_one(sql, &params).await?.get("id")?))
 }
 
 /// Gives an app one more secret; the old one stays in force until it is revoked. The caller names [`Entity::OauthClient`] as
@@ -393,7 +442,7 @@ pub async fn update(tx: &mut Tx<Policy>, view: &View, app: &App, change: &Change
     let mut new = app.clone();
     let is_public = app.kind == "public";
     if let Some(name) = change.name {
-        new.name = wire::line("name", name, NAME_CHARS_MAX)?;
+        new.name = parse_name(name)?;
     }
     if let Some(description) = change.description {
         new.description = parse_description(description)?;

@@ -43,6 +43,7 @@ fn server(view: &View) -> Json {
     let open = view.with(|snapshot| snapshot.settings.app_registration_open);
     if let (true, Some(members)) = (open, json.as_object_mut()) {
         members.insert("registration_endpoint".into(), format!("{issuer}/oidc/register").into());
+        members.insert("client_id_metadata_document_supported".into(), true.into());
     }
     json
 }

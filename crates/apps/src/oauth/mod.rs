@@ -5,6 +5,8 @@
 //! | apps, their secrets and addresses | [`client`], [`redirect_uri`] |
 //! | what an app asks for, and what people allow it | [`authorize`], [`grant`], [`scope`] |
 //! | codes, families of refresh tokens, access tokens | [`code`], [`family`], [`access_token`] |
+//! | clients that introduce themselves by an address | [`metadata_document`] |
+//! | a call that a developer tries | [`test_call`] |
 //! | endpoints | `token`, `revoke`, `introspect`, `par`, `device`, `register`, `metadata`, `resource` |
 
 pub mod access_token;
@@ -17,6 +19,7 @@ pub mod family;
 pub mod grant;
 mod introspect;
 mod metadata;
+pub mod metadata_document;
 mod par;
 pub mod redirect_uri;
 mod register;
@@ -24,11 +27,14 @@ mod resource;
 mod revoke;
 pub mod scope;
 pub mod sweep;
+pub mod test_call;
 mod token;
 
 use portcullis_guard::Handlers;
 
-pub(crate) fn handlers(handlers: &mut Handlers) {
+use crate::connect::Services;
+
+pub(crate) fn handlers(handlers: &mut Handlers, services: &Services) {
     client::handlers(handlers);
     device::handlers(handlers);
     grant::handlers(handlers);
@@ -39,5 +45,6 @@ pub(crate) fn handlers(handlers: &mut Handlers) {
     resource::handlers(handlers);
     revoke::handlers(handlers);
     scope::handlers(handlers);
+    test_call::handlers(handlers, services);
     token::handlers(handlers);
 }

@@ -43,7 +43,7 @@ async fn push(
         pairs.push(("dpop_jkt".to_owned(), thumbprint.clone()));
     }
     // What would be refused in the browser is refused here, where the developer sees it.
-    if let Err(not_shown) = authorize::check(&view, &pairs, Some(URN)) {
+    if let Err(not_shown) = authorize::check(&view, &pairs, Some(URN), None) {
         let (error, words) = match not_shown {
             NotShown::Page { words, .. } => ("invalid_request", words),
             NotShown::Redirect { error, words, .. } => (error, words),

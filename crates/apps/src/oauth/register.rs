@@ -4,7 +4,7 @@
 use portcullis_authz::op;
 use portcullis_guard::oauth::{ClientKind, Registered, WireProfile};
 use portcullis_guard::{Ctx, Entity, Handlers, Input, Outcome, Reply};
-use portcullis_model::{Problem, ScopeSet};
+use portcullis_model::Problem;
 use serde_json::{Value as Json, json};
 
 use super::client::{self, New};
@@ -52,13 +52,7 @@ async fn register(mut cx: Ctx<op::OauthRegister>, input: Input) -> Outcome<op::O
     if texts("response_types").iter().any(|kind| kind != "code") {
         return wrong(cx, "invalid_client_metadata", "response_types is code.");
     }
-    let scopes = match text("scope").filter(|scopes| !scopes.is_empty()) {
-        Some(scopes) => {
-            // What is not known grants nothing; a client registers with what is left (RFC 7591, section 2).
-            ScopeSet::of_names(scopes)
-        }
-        None => ScopeSet::of_names("read:me read:jira-user read:jira-work write:jira-work"),
-    };
+    let scopes = scope::of_registration(text("scope"));
     let redirect_uris = texts("redirect_uris");
     if redirect_uris.is_empty() {
         return wrong(cx, "invalid_redirect_uri", "redirect_uris is missing.");

@@ -221,6 +221,12 @@ pub(crate) fn handlers(handlers: &mut Handlers) {
     handlers.on(explain_scopes);
 }
 
+/// What a client that registers itself may ask for: what it names as far as it is known (RFC 7591, section 2), or what most need.
+pub fn of_registration(text: Option<&str>) -> ScopeSet {
+    let usual = "read:me read:jira-user read:jira-work write:jira-work";
+    ScopeSet::of_names(text.filter(|scopes| !scopes.is_empty()).unwrap_or(usual))
+}
+
 #[cfg(test)]
 mod tests {
     use super::{check, every, explain};

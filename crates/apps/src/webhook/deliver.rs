@@ -2,6 +2,9 @@
 //! holds up nobody else.
 
 use std::collections::{HashMap, VecDeque};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use portcullis_crypto::jws::SigningKey;
@@ -51,13 +54,27 @@ struct Owner {
     under_way: usize,
 }
 
-/// What came of an attempt.
-enum Ended {
+/// What came of an attempt; the text is for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// The receiver has it.
     Delivered(String),
     /// Worth another attempt.
     Failed(String),
     /// Not worth one.
     Refused(String),
+    /// The receiver asks for it again, after so many milliseconds, with another head.
+    Again(String, i64, Option<String>),
+}
+
+/// Takes messages to apps whose code runs here.
+pub trait RunsHere: Send + Sync + 'static {
+    /// Runs what the message is for.
+    fn run<'a>(
+        &'a self,
+        claimed: &'a Claimed,
+        head: &'a MessageHead,
+    ) -> Pin<Box<dyn Future<Output = Ended> + Send + 'a>>;
 }
 
 struct Attempt {
@@ -68,13 +85,14 @@ struct Attempt {
 }
 
 /// Sends until it is aborted. What is under way then is sent again by whoever comes next.
-pub async fn run(guard: Guard, outbound: Outbound) {
+pub async fn run(guard: Guard, outbound: Outbound, here: Arc<dyn RunsHere>) {
     if let Err(error) = guard.release_messages().await {
         tracing::error!(%error, "webhooks that were under way cannot be taken up again before their lease ends");
     }
     let mut courier = Courier {
         guard,
         outbound,
+        here,
         owners: HashMap::new(),
         failing_since: HashMap::new(),
         under_way: JoinSet::new(),
@@ -97,6 +115,7 @@ pub async fn sweep(guard: &Guard) {
 struct Courier {
     guard: Guard,
     outbound: Outbound,
+    here: Arc<dyn RunsHere>,
     owners: HashMap<String, Owner>,
     failing_since: HashMap<String, i64>,
     under_way: JoinSet<Attempt>,
@@ -141,11 +160,11 @@ impl Courier {
                 && let Some(claimed) = owner.waiting.pop_front()
             {
                 owner.under_way += 1;
-                let (guard, outbound) = (self.guard.clone(), self.outbound.clone());
+                let (guard, outbound, here) = (self.guard.clone(), self.outbound.clone(), Arc::clone(&self.here));
                 self.under_way.spawn(async move {
                     let (id, attempts) = (claimed.id, claimed.attempts);
                     let owner = claimed.message.owner.clone();
-                    let result = attempt(&guard, &outbound, claimed).await;
+                    let result = attempt(&guard, &outbound, here.as_ref(), claimed).await;
                     Attempt { owner, id, attempts, result }
                 });
             }
@@ -183,6 +202,11 @@ impl Courier {
 
     fn settled(&mut self, attempt: Attempt, now: i64) -> Sent {
         let (delivered, again, note) = match attempt.result {
+            // The app says itself when it has had enough.
+            Ended::Again(note, after_ms, head) => {
+                let note = note.chars().take(NOTE_CHARS_MAX).collect();
+                return Sent { id: attempt.id, delivered: false, due_at_ms: Some(now + after_ms), note, head };
+            }
             Ended::Delivered(note) => (true, false, note),
             Ended::Failed(note) => (false, true, note),
             Ended::Refused(note) => (false, false, note),
@@ -195,7 +219,7 @@ impl Courier {
         };
         let again = again && attempt.attempts < RETRIES_MAX && now - since < FAILING_MS;
         let due_at_ms = again.then(|| now + self.pause());
-        Sent { id: attempt.id, delivered, due_at_ms, note: note.chars().take(NOTE_CHARS_MAX).collect() }
+        Sent { id: attempt.id, delivered, due_at_ms, note: note.chars().take(NOTE_CHARS_MAX).collect(), head: None }
     }
 
     fn pause(&self) -> i64 {
@@ -205,11 +229,14 @@ impl Courier {
     }
 }
 
-async fn attempt(guard: &Guard, outbound: &Outbound, claimed: Claimed) -> Ended {
+async fn attempt(guard: &Guard, outbound: &Outbound, here: &dyn RunsHere, claimed: Claimed) -> Ended {
     let view = guard.system_view("webhooks");
     let Ok(head) = serde_json::from_str::<MessageHead>(&claimed.message.head) else {
         return Ended::Refused("The message cannot be read.".to_owned());
     };
+    if claimed.message.owner.starts_with("forge:") {
+        return here.run(&claimed, &head).await;
+    }
     let Some(listener) = view.listener_of(WebhookId(claimed.message.target)) else {
         return Ended::Refused("The webhook ended, or its app is stopped or was refused access.".to_owned());
     };
@@ -258,6 +285,7 @@ async fn request(
             let path = address.strip_prefix(&app.base_url).unwrap_or_default();
             format!("JWT {}", call::token(view, &callee, &app.secret, "POST", path)?)
         }
+        WebhookOwner::Forge(_) => return Err(Problem::invalid("A Forge app has no address.")),
         WebhookOwner::Oauth { client, .. } => {
             if let Some(account_id) = &head.by {
                 url.query_pairs_mut().append_pair("triggeredByUser", account_id);

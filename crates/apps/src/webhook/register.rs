@@ -88,6 +88,7 @@ fn check_url(view: &View, owner: WebhookOwner, text: &str) -> Result<(), Problem
         WebhookOwner::Connect(app) => snapshot.connect().app(app).is_some_and(|app| {
             text.strip_prefix(&app.base_url).is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']))
         }),
+        WebhookOwner::Forge(_) => false,
         WebhookOwner::Oauth { client, .. } => snapshot.oauth().client(client).is_some_and(|client| {
             let callbacks = client.redirect_uris.iter().filter_map(|uri| uri.parse::<Url>().ok());
             matches!(url.scheme(), "https" | "http")
@@ -157,6 +158,7 @@ async fn register(mut cx: Ctx<Register>, input: Input, services: Services, (): (
             let sql = "SELECT count(*) AS n FROM app_webhook WHERE connect_app = $1 AND fixed = 0";
             (registered(cx.tx(), sql, app.0).await?, PER_CONNECT_APP_MAX, Some(app.0), None, None)
         }
+        WebhookOwner::Forge(_) => return Err(Problem::bug("a Forge app registers no webhooks")),
         WebhookOwner::Oauth { client, grant } => {
             let sql = "SELECT count(*) AS n FROM app_webhook WHERE grant_id = $1";
             (registered(cx.tx(), sql, grant.0).await?, PER_GRANT_MAX, None, Some(client.0), Some(grant.0))

@@ -2,15 +2,16 @@
 //! translation, and whoever asks may do through it what they may do there.
 
 use graphql_parser::query::Field;
+use portcullis_apps::edge::{Call, Reaches};
 use portcullis_authz::op;
 use portcullis_guard::{Ctx, Handlers, Input, Outcome, Reply, View};
 use portcullis_model::Problem;
 use serde_json::{Map, Value as Json, json};
 
 use super::{Asked, answer_name};
+use crate::Forge;
 use crate::manifest::Manifest;
 use crate::wire::bare;
-use crate::{Call, Forge, Reaches};
 
 const BASE: &str = "/api/portcullis/v1/forge";
 

@@ -8,7 +8,7 @@ use std::future::Future;
 use serde_json::{Map, Value as Json, json};
 
 use super::{Asked, answer_name};
-use crate::Answer;
+use portcullis_apps::edge::Answer;
 
 const PAGE: u64 = 10;
 const PAGE_MAX: u64 = 20;

@@ -8,7 +8,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use portcullis_crypto::jws::{ClaimsCheck, UnverifiedJws};
 use portcullis_crypto::sha256;
-use portcullis_model::{AccessKind, AppGrantId, AppId, ScopeSet, Timestamp, TokenFamilyId, UserId};
+use portcullis_model::{AccessKind, AppGrantId, AppId, ScopeSet, Surface, Timestamp, TokenFamilyId, UserId};
 use serde_json::{Map, Value as Json};
 
 use super::connect::ActAsToken;
@@ -198,6 +198,39 @@ pub(crate) fn may_be_used(snapshot: &Snapshot, client: &crate::oauth::ClientFact
 /// Whether the grant is known here; another node may have made it since.
 pub(crate) fn is_known(snapshot: &Snapshot, token: &AccessToken) -> bool {
     snapshot.oauth().grant(token.grant).is_some()
+}
+
+/// The caller that a client of their own is for somebody who let it in: with what they gave it, as a token issued now would have.
+pub(crate) fn with_own_app(snapshot: &Snapshot, caller: Caller, client: AppId, now: Timestamp) -> Option<Caller> {
+    // Whoever is limited by scopes already would get others here.
+    if caller.scopes.is_some() || caller.app_only {
+        return None;
+    }
+    let user = caller.user?;
+    let oauth = snapshot.oauth();
+    let app = oauth.client(client).filter(|app| app.owner == Some(user))?;
+    let grant = oauth.grant_of(client, user)?;
+    let token = AccessToken {
+        kid: oauth.signing_key()?.kid().to_owned(),
+        grant: grant.id,
+        // No family: nothing is issued.
+        family: TokenFamilyId(0),
+        started_at_ms: now.0,
+        scopes: grant.scopes,
+        expires_at_ms: now.0.saturating_add(60_000),
+        key_thumbprint: None,
+    };
+    let (_, _, scopes) = in_force(snapshot, &token, now)?;
+    Some(Caller {
+        access: AccessKind::OAuth,
+        surface: Surface::Gateway,
+        credential: CredentialRef::AccessToken { client, grant: grant.id, family: token.family },
+        session: None,
+        scopes: Some(scopes),
+        actor: Some(format!("app:{}", app.client_id)),
+        access_token: Some(Arc::new(token)),
+        ..caller
+    })
 }
 
 pub(super) fn verify(

@@ -18,9 +18,11 @@ g.Event = targets.Event;
 require('./abort.js');
 const streams = require('web-streams-polyfill');
 for (const name of Object.keys(streams)) g[name] = streams[name];
-// The clock of timers is ../prelude.js's; modules that look at load time find a function.
-g.setTimeout = g.setImmediate = g.setInterval = () => 0;
-g.clearTimeout = g.clearImmediate = g.clearInterval = () => {};
+// The clock of timers is ../prelude.js's; modules that keep one at load time find a function that leads there.
+for (const name of ['setTimeout', 'setImmediate', 'setInterval', 'clearTimeout', 'clearImmediate', 'clearInterval']) {
+  const early = (...args) => (g[name] === early ? 0 : g[name](...args));
+  g[name] = early;
+}
 const structuredClone = require('@ungap/structured-clone').default;
 g.structuredClone = (value) => structuredClone(value, { lossy: false });
 g.__modules = {

@@ -7,6 +7,7 @@ mod connect;
 mod connect_pages;
 mod doors;
 mod forge;
+mod forge_events;
 mod hostile;
 mod issues;
 mod leaks;

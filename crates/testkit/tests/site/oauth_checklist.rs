@@ -7,6 +7,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use portcullis_crypto::jws::SigningKey;
 use portcullis_crypto::sha256;
+use portcullis_testkit::connect::ConnectApp;
 use portcullis_testkit::oauth::{App, CALLBACK, Tokens, basic, encode, field, pairs, parameter, pkce};
 use portcullis_testkit::world::{Answer, BASE_URL, Client, Engine, World};
 use serde_json::{Value as Json, json};
@@ -1182,6 +1183,74 @@ async fn e48_apps_register_themselves_only_where_that_is_switched_on() {
 }
 
 #[tokio::test]
+async fn e49_an_app_introduces_itself_by_an_address_and_is_stored_when_somebody_lets_it_in() {
+    let world = world().await;
+    let place = ConnectApp::start("agent", &[]).await;
+    let client_id = format!("{}/atlassian-connect.json", place.base_url);
+    place.change(&json!({
+        "client_id": client_id, "client_name": "Agent of the road", "redirect_uris": [CALLBACK], "scope": READ,
+        "token_endpoint_auth_method": "none",
+    }));
+    let app = App { client_id: client_id.clone(), secret: String::new(), ..public_app(&world).await };
+    let (verifier, challenge) = pkce();
+    let bound = [("code_challenge", challenge.as_str()), ("code_challenge_method", "S256")];
+    let path = world.authorize_path(&app, READ, &bound);
+    let browser = world.browser("Cleo").await;
+    let page = browser.get(&path).await;
+    assert!(page.status == 400 && page.text.contains("not known"), "off by default: {}", page.text);
+
+    let setting = "/api/portcullis/v1/settings/apps.registration_open";
+    assert_eq!(world.by("Ada").put(setting, json!({"value": true})).await.status, 200);
+    let metadata = world.anonymous().get("/.well-known/oauth-authorization-server").await;
+    assert_eq!(metadata.json()["client_id_metadata_document_supported"], json!(true));
+    let stranger = world.anonymous().get(&path).await;
+    assert!(
+        stranger.status == 303 && stranger.header("location").unwrap_or_default().starts_with("/login"),
+        "nothing is fetched for strangers"
+    );
+
+    let page = browser.get(&path).await;
+    assert_eq!(page.status, 200, "{}", page.text);
+    assert!(
+        page.text.contains("Agent of the road") && page.text.contains(&place.base_url),
+        "who answers for it: {}",
+        page.text
+    );
+    let unknown = world.exchange(&app, "ptac_none", &[]).await;
+    assert_eq!(error(&unknown).1, "invalid_client", "nothing is stored by looking");
+    let declined = world.decide(&browser, &path, "decline").await;
+    assert_eq!(parameter(declined.header("location").unwrap_or_default(), "error"), "access_denied");
+    assert_eq!(error(&world.exchange(&app, "ptac_none", &[]).await).1, "invalid_client", "nor by declining");
+
+    let code = world.code("Cleo", &app, READ, &bound).await;
+    let tokens = Tokens::of(&world.exchange(&app, &code, &[("code_verifier", &verifier)]).await);
+    assert!(works(&world, &tokens.access).await);
+    assert_eq!(world.refresh(&app, &tokens.refresh).await.status, 200);
+
+    // A document that changed is believed a few minutes later, and an address that is not in it any more gets nothing.
+    place.change(&json!({"redirect_uris": ["https://other.example/cb"]}));
+    world.clock.advance_ms(6 * MINUTE_MS);
+    let page = world.browser("Cleo").await.get(&path).await;
+    assert!(page.status == 400 && page.text.contains("not the app"), "{}", page.text);
+    place.change(&json!({"client_id": "https://somebody.else/client"}));
+    world.clock.advance_ms(6 * MINUTE_MS);
+    let page = world.browser("Cleo").await.get(&path).await;
+    assert!(page.status == 400 && page.text.contains("introduce itself"), "{}", page.text);
+
+    // Blocked is blocked, whatever the document says.
+    place.change(&json!({"client_id": client_id, "redirect_uris": [CALLBACK]}));
+    world.clock.advance_ms(6 * MINUTE_MS);
+    let apps = world.by("Ada").get("/api/portcullis/v1/admin/oauth-apps").await;
+    let known =
+        apps.json()["values"].as_array().expect("apps").iter().find(|app| app["clientId"] == json!(client_id)).cloned();
+    let id = known.expect("the app is listed")["id"].as_str().expect("an id").to_owned();
+    let blocked = format!("/api/portcullis/v1/admin/oauth-apps/{id}/blocked");
+    assert_eq!(world.by("Ada").put(&blocked, json!({"blocked": true})).await.status, 200);
+    let page = world.browser("Cleo").await.get(&path).await;
+    assert!(page.status == 403 && page.text.contains("Blocked"), "{}", page.text);
+}
+
+#[tokio::test]
 async fn e50_a_device_waits_for_a_person_and_no_longer_than_it_may() {
     let world = world().await;
     let app = public_app(&world).await;
@@ -1439,4 +1508,52 @@ async fn the_wire_profile_of_atlassian_has_its_words() {
     let words = json!({"error": "access_denied", "error_description": "Unauthorized"});
     let answer = world.refresh(&thief, "x").await;
     assert_eq!((answer.status, answer.json()), (401, words));
+}
+
+#[tokio::test]
+async fn a_developer_tries_a_call_with_an_app_of_their_own_as_themselves() {
+    let world = world().await;
+    let app = world.app("Cleo", json!({})).await;
+    let path = format!("/api/portcullis/v1/oauth-apps/{}/test-call", app.id);
+    let cleo = world.by("Cleo");
+    let get = json!({"method": "GET", "path": "/rest/api/3/issue/DEMO-1"});
+    let early = cleo.post(&path, get.clone()).await;
+    assert!(early.status == 409 && early.text.contains("Connect the app"), "{}", early.text);
+    world.tokens("Cleo", &app, "read:jira-work").await;
+    let tried = cleo.post(&path, get.clone()).await;
+    assert_eq!((tried.status, &tried.json()["status"]), (200, &json!(200)), "{}", tried.text);
+    assert!(tried.at("/body").contains("DEMO-1"));
+
+    // Scopes and permissions both limit it, as they limit the app.
+    let comment = json!({"method": "POST", "path": "/rest/api/2/issue/DEMO-1/comment", "body": {"body": "x"}});
+    let refused = cleo.post(&path, comment).await;
+    assert_eq!(refused.json()["status"], json!(401), "the scope is missing: {}", refused.text);
+    let hidden = cleo.post(&path, json!({"method": "GET", "path": "/rest/api/3/issue/VAULT-1"})).await;
+    assert_eq!(hidden.json()["status"], json!(404), "{}", hidden.text);
+    for (path_of_call, method) in
+        [("/api/portcullis/v1/tokens", "GET"), ("https://evil.example/rest/", "GET"), ("/rest/api/3/myself", "TRACE")]
+    {
+        let answer = cleo.post(&path, json!({"method": method, "path": path_of_call})).await;
+        assert_eq!(answer.status, 400, "{path_of_call} {}", answer.text);
+    }
+    let outside = cleo.post(&path, json!({"method": "GET", "path": "/rest/../api/portcullis/v1/me/app-grants"})).await;
+    assert_ne!(outside.json()["status"], json!(200), "the management API is out of reach: {}", outside.text);
+    assert_eq!(world.by("Ben").post(&path, get.clone()).await.status, 404, "an app of somebody else");
+
+    let page = world.browser("Cleo").await.get(&format!("/console/apps/{}", app.id)).await;
+    let token = page.text.split("test-call#test-title").nth(1).map(|rest| field(rest, "form_token")).expect("the form");
+    let form = pairs(&[("form_token", &token), ("method", "GET"), ("path", "/rest/api/3/issue/DEMO-1")]);
+    let at = format!("/console/apps/{}/test-call", app.id);
+    let shown = world.browser("Cleo").await.send_bytes("POST", &at, Some(FORM), form.clone().into()).await;
+    assert_ne!(shown.status, 200, "a form of another session");
+    let browser = world.browser("Cleo").await;
+    let page = browser.get(&format!("/console/apps/{}", app.id)).await;
+    let token = page.text.split("test-call#test-title").nth(1).map(|rest| field(rest, "form_token")).expect("the form");
+    let form = pairs(&[("form_token", &token), ("method", "GET"), ("path", "/rest/api/3/issue/DEMO-1")]);
+    let shown = browser.send_bytes("POST", &at, Some(FORM), form.into()).await;
+    assert!(shown.status == 200 && shown.text.contains("<strong>200</strong>"), "{}", shown.text);
+
+    let id = world.by("Cleo").get("/api/portcullis/v1/me/app-grants").await.at("/values/0/id");
+    assert_eq!(cleo.delete(&format!("/api/portcullis/v1/me/app-grants/{id}")).await.status, 204);
+    assert_eq!(cleo.post(&path, get).await.status, 409, "taken back");
 }

@@ -1,6 +1,8 @@
 import api, { asUser, asApp, route, getAppContext } from '@forge/api';
 import Resolver from '@forge/resolver';
 import { kvs } from '@forge/kvs';
+import { Queue } from '@forge/events';
+import axios from 'axios';
 
 const told = async (response) => {
   const text = await response.text();
@@ -25,9 +27,19 @@ resolver.define('egress', async ({ payload }) => told(await api.fetch(payload.ur
 resolver.define('variable', () => process.env.GREETING ?? null);
 resolver.define('context', () => getAppContext());
 resolver.define('fail', () => { throw new Error('on purpose'); });
+resolver.define('axios', async ({ payload }) => axios.get(payload.url).then(({ status }) => ({ status }), (error) => ({ status: error.response?.status, message: error.message })));
+resolver.define('push', async ({ payload }) => {
+  const queue = new Queue({ key: 'work' });
+  const { jobId } = await queue.push({ body: payload });
+  return { jobId, stats: await queue.getJob(jobId).getStats() };
+});
+resolver.define('stats', async ({ payload }) => new Queue({ key: 'work' }).getJob(payload.jobId).getStats());
 const resolverHandler = resolver.getDefinitions();
 
 export { resolverHandler as resolver };
+
+export const consume = async (event) => { await kvs.set('consumed', event.body); };
+export const commented = async (event) => { await kvs.set('commented', { event: event.eventType, issue: event.issue.key, by: event.atlassianId, comment: event.comment.body.type }); };
 
 export const hook = async (request) => {
   console.log('hook called with', request.body);

@@ -11,6 +11,7 @@ use std::fmt;
 use std::sync::Arc;
 
 use aws_lc_rs::encoding::{AsDer, PublicKeyX509Der};
+use aws_lc_rs::hmac;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::PublicKeyComponents;
 use aws_lc_rs::signature::{
@@ -24,7 +25,7 @@ use secrecy::{ExposeSecret, SecretSlice};
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Value as Json, json};
 
-use crate::hash::{constant_time_eq, hmac_sha256, sha256};
+use crate::hash::{hmac_sha256, sha256};
 
 /// Longest token that is looked at, in characters.
 pub const TOKEN_CHARS_MAX: usize = 16 << 10;
@@ -211,7 +212,7 @@ impl SigningKey {
     /// When the library's own form of a public key cannot be read, which it has no reason to.
     pub fn verifying_key(&self) -> Result<VerifyingKey, InvalidKey> {
         let public = match &self.private {
-            Private::Hmac(secret) => Public::Hmac(SecretSlice::from(secret.expose_secret().to_vec())),
+            Private::Hmac(secret) => Public::Hmac(Box::new(hmac::Key::new(hmac::HMAC_SHA256, secret.expose_secret()))),
             Private::Ec(pair) => Public::ec(pair.public_key().as_ref())?,
             Private::Rsa(pair) => Public::rsa(rsa_components(pair.public_key().as_ref()).ok_or(InvalidKey)?)?,
         };
@@ -300,8 +301,12 @@ fn rsa_components(der: &[u8]) -> Option<PublicKeyComponents<Vec<u8>>> {
 }
 
 enum Public {
-    Hmac(SecretSlice<u8>),
-    Rsa { parsed: ParsedPublicKey, parts: PublicKeyComponents<Vec<u8>> },
+    /// With its inner state made once: that is most of the work on a short message.
+    Hmac(Box<hmac::Key>),
+    Rsa {
+        parsed: ParsedPublicKey,
+        parts: PublicKeyComponents<Vec<u8>>,
+    },
     Ec(ParsedPublicKey),
 }
 
@@ -394,7 +399,10 @@ impl VerifyingKey {
         if secret.len() < HMAC_SECRET_BYTES_MIN {
             return Err(InvalidKey);
         }
-        Ok(VerifyingKey { kid: None, public: Arc::new(Public::Hmac(SecretSlice::from(secret.to_vec()))) })
+        Ok(VerifyingKey {
+            kid: None,
+            public: Arc::new(Public::Hmac(Box::new(hmac::Key::new(hmac::HMAC_SHA256, secret)))),
+        })
     }
 
     /// What it verifies.
@@ -429,7 +437,7 @@ impl VerifyingKey {
 
     fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
         match &*self.public {
-            Public::Hmac(secret) => constant_time_eq(&hmac_sha256(secret.expose_secret(), message), signature),
+            Public::Hmac(key) => hmac::verify(key, message, signature).is_ok(),
             // Fixed form: r and s of 32 bytes each, and no other length (RFC 7518, section 3.4).
             Public::Ec(parsed) | Public::Rsa { parsed, .. } => parsed.verify_sig(message, signature).is_ok(),
         }
@@ -459,9 +467,10 @@ pub enum JwsError {
 /// A compact token, read and not yet believed.
 pub struct UnverifiedJws<'a> {
     signed: &'a str,
-    payload: &'a str,
+    payload: Vec<u8>,
     signature: Vec<u8>,
     header: Map<String, Json>,
+    claims: Option<Map<String, Json>>,
 }
 
 /// A token is a credential: nothing of it is shown.
@@ -500,10 +509,10 @@ impl<'a> UnverifiedJws<'a> {
         if ["crit", "b64", "zip", "enc"].iter().any(|name| header.contains_key(*name)) {
             return Err(JwsError::NotUnderstood);
         }
-        // Decoded when it is read, and checked now: what is signed has one spelling.
-        decode(payload)?;
         let signed = text.get(..head.len() + 1 + payload.len()).ok_or(JwsError::Malformed)?;
-        Ok(UnverifiedJws { signed, payload, signature: decode(signature)?, header })
+        let payload = decode(payload)?;
+        let claims = object(&payload);
+        Ok(UnverifiedJws { signed, payload, signature: decode(signature)?, header, claims })
     }
 
     /// The whole header, as the token says. Keys and addresses in it (`jwk`, `jku`, `x5u`, `x5c`) are the sender's.
@@ -527,8 +536,14 @@ impl<'a> UnverifiedJws<'a> {
     }
 
     /// The payload as the token says, to look up whose key it needs. Nothing in it is true yet.
-    pub fn unverified_payload(&self) -> Option<Vec<u8>> {
-        URL_SAFE_NO_PAD.decode(self.payload).ok()
+    pub fn unverified_payload(&self) -> &[u8] {
+        &self.payload
+    }
+
+    /// A claim as the token says, to look up whose key it needs. It is not true yet. `None` where the payload is no JSON object, or
+    /// one in which a member stands twice.
+    pub fn unverified_claim(&self, name: &str) -> Option<&str> {
+        self.claims.as_ref()?.get(name)?.as_str()
     }
 
     /// Checks the signature with a key. `alg` has to be the key's own, letter by letter.
@@ -542,9 +557,7 @@ impl<'a> UnverifiedJws<'a> {
         if !key.verifies(self.signed.as_bytes(), &self.signature) {
             return Err(JwsError::BadSignature);
         }
-        let payload = URL_SAFE_NO_PAD.decode(self.payload).map_err(|_| JwsError::Malformed)?;
-        let claims = object(&payload);
-        Ok(VerifiedJws { header: self.header, payload, claims })
+        Ok(VerifiedJws { header: self.header, payload: self.payload, claims: self.claims })
     }
 }
 

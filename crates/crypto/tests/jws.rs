@@ -349,6 +349,6 @@ proptest::proptest! {
 
     #[test]
     fn any_header_is_read_without_harm(header in "\\PC{0,100}", payload in "\\PC{0,100}") {
-        let _ = UnverifiedJws::parse(&token(&header, &payload, b"x")).map(|jws| (jws.kid().map(str::to_owned), jws.unverified_payload()));
+        let _ = UnverifiedJws::parse(&token(&header, &payload, b"x")).map(|jws| (jws.kid().map(str::to_owned), jws.unverified_payload().to_vec()));
     }
 }

@@ -60,10 +60,7 @@ fn read(view: &View, input: &Input) -> Result<Asked, Refused> {
     let text = input.form("assertion").filter(|text| !text.is_empty());
     let text = text.ok_or(Refused("invalid_request", "assertion is missing."))?;
     let jws = UnverifiedJws::parse(text).map_err(|_| BAD_ASSERTION)?;
-    let claims: Json =
-        jws.unverified_payload().and_then(|payload| serde_json::from_slice(&payload).ok()).ok_or(BAD_ASSERTION)?;
-    let client =
-        claims.get("iss").and_then(Json::as_str).and_then(|iss| iss.strip_prefix(CLIENT)).ok_or(BAD_ASSERTION)?;
+    let client = jws.unverified_claim("iss").and_then(|iss| iss.strip_prefix(CLIENT)).ok_or(BAD_ASSERTION)?;
     let app = view.with(|snapshot| snapshot.connect().app_of_client(client).cloned());
     let app = app.filter(|app| app.enabled).ok_or(BAD_ASSERTION)?;
     let verified = jws.verify(&app.verifying).map_err(|_| BAD_ASSERTION)?;

@@ -173,10 +173,8 @@ fn shown(proof: &ClientProof, input: &Input) -> Result<Shown, ClientRefusal> {
                 "client_assertion_type has to be urn:ietf:params:oauth:client-assertion-type:jwt-bearer.",
             ));
         }
-        let subject = UnverifiedJws::parse(assertion).ok().and_then(|jws| {
-            let payload = jws.unverified_payload()?;
-            Some(serde_json::from_slice::<Json>(&payload).ok()?.get("sub")?.as_str()?.to_owned())
-        });
+        let subject = UnverifiedJws::parse(assertion).ok();
+        let subject = subject.and_then(|jws| jws.unverified_claim("sub").map(str::to_owned));
         let client_id = subject.ok_or(ClientRefusal::NotProven { by_header: false })?;
         if named.is_some_and(|named| named != client_id) {
             return Err(malformed("client_id is not the subject of the assertion."));

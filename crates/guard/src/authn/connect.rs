@@ -4,13 +4,11 @@
 //! Of the tokens that go between a site and an app this kind alone opens anything here: what this site issued names the site as
 //! its issuer, a session token of the app has no hash, and a context token has a word in its place.
 
-use std::borrow::Cow;
 use std::sync::Arc;
 
 use portcullis_authz::ConnectGrant;
 use portcullis_crypto::jws::{ClaimError, ClaimsCheck, UnverifiedJws, VerifiedJws};
 use portcullis_model::{AccessKind, Surface, Timestamp};
-use serde::Deserialize;
 use serde_json::{Map, Value as Json};
 
 use super::RequestHead;
@@ -37,17 +35,11 @@ pub(super) fn verify(
         return Err("A Connect app's token is for the site's own address.".to_owned());
     }
     let jws = UnverifiedJws::parse(text).map_err(|_| "It is not a JSON Web Token.".to_owned())?;
-    /// Nothing else of an unverified token is looked at.
-    #[derive(Deserialize)]
-    struct Issuer<'a> {
-        #[serde(borrow)]
-        iss: Cow<'a, str>,
-    }
-    let payload = jws.unverified_payload().unwrap_or_default();
-    let issuer = serde_json::from_slice::<Issuer<'_>>(&payload)
-        .map_err(|_| "The claim iss is missing; it has to be the app's key.".to_owned())?
-        .iss;
-    let app = snapshot.connect().app_named(&issuer).ok_or_else(|| {
+    // Nothing else of an unverified token is looked at.
+    let issuer = jws
+        .unverified_claim("iss")
+        .ok_or_else(|| "The claim iss is missing; it has to be the app's key.".to_owned())?;
+    let app = snapshot.connect().app_named(issuer).ok_or_else(|| {
         let own = snapshot.connect().apps().any(|app| app.client_key == issuer);
         if own {
             "iss is the clientKey; it has to be the app's key.".to_owned()

@@ -670,6 +670,110 @@ const looks = [
   }],
 ];
 
+// ---- a Forge app, deployed as its developer's tools would
+
+/** An archive of files as they are (PKWARE's APPNOTE, method 0). */
+function archive(files) {
+  const crc = bytes => {
+    let sum = ~0;
+    for (const byte of bytes) { sum ^= byte; for (let n = 0; n < 8; n += 1) sum = (sum >>> 1) ^ (sum & 1 ? 0xedb88320 : 0); }
+    return ~sum >>> 0;
+  };
+  const parts = [], directory = [];
+  let at = 0;
+  for (const [name, text] of Object.entries(files)) {
+    const [label, content] = [Buffer.from(name), Buffer.from(text)];
+    const facts = Buffer.alloc(26);
+    facts.writeUInt16LE(20, 0);
+    facts.writeUInt32LE(crc(content), 10);
+    facts.writeUInt32LE(content.length, 14);
+    facts.writeUInt32LE(content.length, 18);
+    facts.writeUInt16LE(label.length, 22);
+    const end = Buffer.alloc(14);
+    end.writeUInt32LE(at, 10);
+    parts.push(Buffer.from('PK\x03\x04'), facts, label, content);
+    directory.push(Buffer.from('PK\x01\x02\x14\x00'), facts, end, label);
+    at += 4 + facts.length + label.length + content.length;
+  }
+  const tail = Buffer.alloc(22);
+  tail.write('PK\x05\x06');
+  tail.writeUInt16LE(Object.keys(files).length, 8);
+  tail.writeUInt16LE(Object.keys(files).length, 10);
+  tail.writeUInt32LE(directory.reduce((sum, part) => sum + part.length, 0), 12);
+  tail.writeUInt32LE(at, 16);
+  return Buffer.concat([...parts, ...directory, tail]);
+}
+
+/** An app that works once and fails once; the id of its installation. */
+async function forgeApp() {
+  const forge = '/api/portcullis/v1/forge';
+  const ask = async (method, where, body, raw) => {
+    const Authorization = `Basic ${Buffer.from(`${ada.email}:${ada.api_token}`).toString('base64')}`;
+    const headers = raw ? { 'content-type': 'application/zip' } : { Authorization, 'content-type': 'application/json' };
+    const answer = await fetch(where.startsWith('http') ? where : BASE + where, { method, headers, body: raw ?? JSON.stringify(body) });
+    holds(answer.ok, `${where}: ${answer.status}`);
+    return answer.json().catch(() => undefined);
+  };
+  const { id } = await ask('POST', `${forge}/apps`, { name: 'Standup notes' });
+  const manifest = {
+    app: { id: `ari:cloud:ecosystem::app/${id}` },
+    modules: { 'jira:issuePanel': [{ key: 'panel', title: 'Notes', resolver: { function: 'run' } }], function: [{ key: 'run', handler: 'index.run' }] },
+    permissions: { scopes: ['read:jira-work', 'storage:app'], external: { fetch: { backend: ['https://api.example.com'] } } },
+  };
+  const code = "exports.run = async ({ call }) => { console.log('notes for', call.payload.day); if (call.payload.day > 5) throw new Error('no notes at weekends'); return 1; };";
+  const { uploadUrl } = await ask('POST', `${forge}/apps/${id}/uploads`, {});
+  await ask('PUT', uploadUrl, undefined, archive({ 'manifest.yml': JSON.stringify(manifest), 'index.cjs': code }));
+  const deployed = await ask('POST', `${forge}/apps/${id}/environments/default/deployments`, { artifactUrl: uploadUrl });
+  equal(deployed.status, 'DONE', JSON.stringify(deployed.errors));
+  const installation = (await ask('POST', `${forge}/installations`, { appId: id, environmentKey: 'default' })).id;
+  for (const day of [1, 6]) await ask('POST', `${forge}/installations/${installation}/invoke`, { moduleKey: 'panel', payload: { day } });
+  return installation;
+}
+
+let notes;
+await check('an administrator sees what a Forge app may do, what it did, and ends it', async visitor => {
+  const gone = await forgeApp();
+  notes = await forgeApp();
+  const page = await visitor({ javaScriptEnabled: false });
+  await signIn(page, ada);
+  await page.goto('/admin/apps');
+  await page.getByRole('link', { name: 'Forge apps' }).click();
+  equal(await page.getByRole('link', { name: 'Standup notes' }).count(), 2);
+  for (let n = 0; n < 50; n += 1) {
+    await page.goto(`/admin/forge-apps/${gone}`);
+    if (await page.getByText('Failed', { exact: true }).count()) break;
+  }
+  await page.locator('summary', { hasText: 'lines of run' }).first().click();
+  await page.getByText('no notes at weekends').first().waitFor();
+  await page.locator('summary', { hasText: 'Uninstall' }).click();
+  await page.getByRole('button', { name: 'Uninstall “Standup notes”' }).click();
+  await page.getByRole('status').getByText('The app is uninstalled').waitFor();
+  equal(await page.getByRole('link', { name: 'Standup notes' }).count(), 1);
+});
+
+await check('a developer makes a test call, and is told what is missing', visitor => withCallback(async () => {
+  const page = await visitor();
+  await signIn(page, ben);
+  await page.goto('/console/apps');
+  await page.getByRole('link', { name: 'Sprint reporter' }).click();
+  await page.getByLabel('Address below the site').fill('/rest/api/3/issue/DEMO-1?fields=summary');
+  await page.getByRole('button', { name: 'Make the call' }).click();
+  await page.getByRole('alert').getByText('Connect the app to your own account first').waitFor();
+  await page.goto(authorize('read:jira-work'));
+  await page.getByRole('button', { name: 'Approve' }).click();
+  await page.getByText('Back at the app.').waitFor();
+  await page.goto('/console/apps');
+  await page.getByRole('link', { name: 'Sprint reporter' }).click();
+  await page.getByLabel('Address below the site').fill('/rest/api/3/issue/DEMO-1?fields=summary');
+  await page.getByRole('button', { name: 'Make the call' }).click();
+  await page.getByRole('status').getByText('Answered with status 200').waitFor();
+}));
+
+looks.push(
+  ['forge-apps', page => page.goto('/admin/forge-apps')],
+  ['forge-app', async page => { await page.goto(`/admin/forge-apps/${notes}`); await page.locator('summary', { hasText: 'lines of run' }).first().click(); }],
+);
+
 for (const [mode, options] of [
   ['light', { colorScheme: 'light' }],
   ['dark', { colorScheme: 'dark' }],

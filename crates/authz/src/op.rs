@@ -763,6 +763,9 @@ pub static ROWS: &[&Row] = &[
     &rows::CONSOLE_UNINSTALL_CONNECT_APP,
     &rows::MANAGE_LIST_CONNECT_DELIVERIES,
     &rows::MANAGE_REDELIVER_CONNECT,
+    &rows::CONSOLE_FORGE_APPS,
+    &rows::CONSOLE_FORGE_APP,
+    &rows::CONSOLE_UNINSTALL_FORGE_APP,
     &rows::CONSOLE_CONNECT_DELIVERIES,
     &rows::CONSOLE_CONNECT_REDELIVER,
     &rows::CONSOLE_OAUTH_DELIVERIES,
@@ -6877,6 +6880,30 @@ pub struct ManageRedeliverConnect;
 impl Operation for ManageRedeliverConnect {
     type Mode = Policy;
     const ROW: &'static Row = &rows::MANAGE_REDELIVER_CONNECT;
+}
+
+/// `GET /admin/forge-apps`
+pub struct ConsoleForgeApps;
+
+impl Operation for ConsoleForgeApps {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::CONSOLE_FORGE_APPS;
+}
+
+/// `GET /admin/forge-apps/{installationId}`
+pub struct ConsoleForgeApp;
+
+impl Operation for ConsoleForgeApp {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::CONSOLE_FORGE_APP;
+}
+
+/// `POST /admin/forge-apps/{installationId}/uninstall`
+pub struct ConsoleUninstallForgeApp;
+
+impl Operation for ConsoleUninstallForgeApp {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::CONSOLE_UNINSTALL_FORGE_APP;
 }
 
 /// `GET /admin/connect-apps/{appKey}/deliveries`
@@ -17139,8 +17166,47 @@ mod rows {
         open: None,
     };
 
+    pub static CONSOLE_FORGE_APPS: Row = Row {
+        id: "consoleForgeApps", number: 758, method: Method::Get, path: "/admin/forge-apps",
+        area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::SiteAdmin,
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static CONSOLE_FORGE_APP: Row = Row {
+        id: "consoleForgeApp", number: 759, method: Method::Get, path: "/admin/forge-apps/{installationId}",
+        area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::SiteAdmin,
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static CONSOLE_UNINSTALL_FORGE_APP: Row = Row {
+        id: "consoleUninstallForgeApp", number: 760, method: Method::Post, path: "/admin/forge-apps/{installationId}/uninstall",
+        area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        access: AccessSet::of(&[AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::SiteAdmin,
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
     pub static CONSOLE_CONNECT_DELIVERIES: Row = Row {
-        id: "consoleConnectDeliveries", number: 758, method: Method::Get, path: "/admin/connect-apps/{appKey}/deliveries",
+        id: "consoleConnectDeliveries", number: 761, method: Method::Get, path: "/admin/connect-apps/{appKey}/deliveries",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
@@ -17153,7 +17219,7 @@ mod rows {
     };
 
     pub static CONSOLE_CONNECT_REDELIVER: Row = Row {
-        id: "consoleConnectRedeliver", number: 759, method: Method::Post, path: "/admin/connect-apps/{appKey}/deliveries/{deliveryId}/redeliver",
+        id: "consoleConnectRedeliver", number: 762, method: Method::Post, path: "/admin/connect-apps/{appKey}/deliveries/{deliveryId}/redeliver",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
@@ -17166,7 +17232,7 @@ mod rows {
     };
 
     pub static CONSOLE_OAUTH_DELIVERIES: Row = Row {
-        id: "consoleOauthDeliveries", number: 760, method: Method::Get, path: "/console/apps/{appId}/deliveries",
+        id: "consoleOauthDeliveries", number: 763, method: Method::Get, path: "/console/apps/{appId}/deliveries",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
@@ -17179,7 +17245,7 @@ mod rows {
     };
 
     pub static CONSOLE_OAUTH_REDELIVER: Row = Row {
-        id: "consoleOauthRedeliver", number: 761, method: Method::Post, path: "/console/apps/{appId}/deliveries/{deliveryId}/redeliver",
+        id: "consoleOauthRedeliver", number: 764, method: Method::Post, path: "/console/apps/{appId}/deliveries/{deliveryId}/redeliver",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
@@ -17192,7 +17258,7 @@ mod rows {
     };
 
     pub static CONSOLE_CONNECT_PAGE: Row = Row {
-        id: "consoleConnectPage", number: 762, method: Method::Get, path: "/plugins/servlet/ac/{appKey}/{moduleKey}",
+        id: "consoleConnectPage", number: 765, method: Method::Get, path: "/plugins/servlet/ac/{appKey}/{moduleKey}",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
@@ -17205,7 +17271,7 @@ mod rows {
     };
 
     pub static CONSOLE_CONNECT_CONTEXT_TOKEN: Row = Row {
-        id: "consoleConnectContextToken", number: 763, method: Method::Post, path: "/plugins/servlet/ac/{appKey}/{moduleKey}/token",
+        id: "consoleConnectContextToken", number: 766, method: Method::Post, path: "/plugins/servlet/ac/{appKey}/{moduleKey}/token",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
@@ -17218,7 +17284,7 @@ mod rows {
     };
 
     pub static CONNECT_SCRIPT: Row = Row {
-        id: "connectScript", number: 764, method: Method::Get, path: "/atlassian-connect/{file}",
+        id: "connectScript", number: 767, method: Method::Get, path: "/atlassian-connect/{file}",
         area: Area::Console, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::Session]),
         classic: None,
@@ -17231,7 +17297,7 @@ mod rows {
     };
 
     pub static MANAGE_LIST_FORGE_APPS: Row = Row {
-        id: "manageListForgeApps", number: 765, method: Method::Get, path: "/api/portcullis/v1/forge/apps",
+        id: "manageListForgeApps", number: 768, method: Method::Get, path: "/api/portcullis/v1/forge/apps",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17244,7 +17310,7 @@ mod rows {
     };
 
     pub static MANAGE_CREATE_FORGE_APP: Row = Row {
-        id: "manageCreateForgeApp", number: 766, method: Method::Post, path: "/api/portcullis/v1/forge/apps",
+        id: "manageCreateForgeApp", number: 769, method: Method::Post, path: "/api/portcullis/v1/forge/apps",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17257,7 +17323,7 @@ mod rows {
     };
 
     pub static MANAGE_GET_FORGE_APP: Row = Row {
-        id: "manageGetForgeApp", number: 767, method: Method::Get, path: "/api/portcullis/v1/forge/apps/{appId}",
+        id: "manageGetForgeApp", number: 770, method: Method::Get, path: "/api/portcullis/v1/forge/apps/{appId}",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17270,7 +17336,7 @@ mod rows {
     };
 
     pub static MANAGE_CREATE_FORGE_ENVIRONMENT: Row = Row {
-        id: "manageCreateForgeEnvironment", number: 768, method: Method::Post, path: "/api/portcullis/v1/forge/apps/{appId}/environments",
+        id: "manageCreateForgeEnvironment", number: 771, method: Method::Post, path: "/api/portcullis/v1/forge/apps/{appId}/environments",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17283,7 +17349,7 @@ mod rows {
     };
 
     pub static MANAGE_DELETE_FORGE_ENVIRONMENT: Row = Row {
-        id: "manageDeleteForgeEnvironment", number: 769, method: Method::Delete, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}",
+        id: "manageDeleteForgeEnvironment", number: 772, method: Method::Delete, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17296,7 +17362,7 @@ mod rows {
     };
 
     pub static MANAGE_CREATE_FORGE_UPLOAD: Row = Row {
-        id: "manageCreateForgeUpload", number: 770, method: Method::Post, path: "/api/portcullis/v1/forge/apps/{appId}/uploads",
+        id: "manageCreateForgeUpload", number: 773, method: Method::Post, path: "/api/portcullis/v1/forge/apps/{appId}/uploads",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17309,7 +17375,7 @@ mod rows {
     };
 
     pub static MANAGE_DEPLOY_FORGE: Row = Row {
-        id: "manageDeployForge", number: 771, method: Method::Post, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/deployments",
+        id: "manageDeployForge", number: 774, method: Method::Post, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/deployments",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17322,7 +17388,7 @@ mod rows {
     };
 
     pub static MANAGE_GET_FORGE_DEPLOYMENT: Row = Row {
-        id: "manageGetForgeDeployment", number: 772, method: Method::Get, path: "/api/portcullis/v1/forge/apps/{appId}/deployments/{deploymentId}",
+        id: "manageGetForgeDeployment", number: 775, method: Method::Get, path: "/api/portcullis/v1/forge/apps/{appId}/deployments/{deploymentId}",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17335,7 +17401,7 @@ mod rows {
     };
 
     pub static MANAGE_LIST_FORGE_VARIABLES: Row = Row {
-        id: "manageListForgeVariables", number: 773, method: Method::Get, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/variables",
+        id: "manageListForgeVariables", number: 776, method: Method::Get, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/variables",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17348,7 +17414,7 @@ mod rows {
     };
 
     pub static MANAGE_SET_FORGE_VARIABLE: Row = Row {
-        id: "manageSetForgeVariable", number: 774, method: Method::Put, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/variables/{variableKey}",
+        id: "manageSetForgeVariable", number: 777, method: Method::Put, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/variables/{variableKey}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17361,7 +17427,7 @@ mod rows {
     };
 
     pub static MANAGE_DELETE_FORGE_VARIABLE: Row = Row {
-        id: "manageDeleteForgeVariable", number: 775, method: Method::Delete, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/variables/{variableKey}",
+        id: "manageDeleteForgeVariable", number: 778, method: Method::Delete, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/variables/{variableKey}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17374,7 +17440,7 @@ mod rows {
     };
 
     pub static MANAGE_FORGE_LOGS: Row = Row {
-        id: "manageForgeLogs", number: 776, method: Method::Get, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/logs",
+        id: "manageForgeLogs", number: 779, method: Method::Get, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/logs",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17387,7 +17453,7 @@ mod rows {
     };
 
     pub static MANAGE_LIST_FORGE_INSTALLATIONS: Row = Row {
-        id: "manageListForgeInstallations", number: 777, method: Method::Get, path: "/api/portcullis/v1/forge/installations",
+        id: "manageListForgeInstallations", number: 780, method: Method::Get, path: "/api/portcullis/v1/forge/installations",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17400,7 +17466,7 @@ mod rows {
     };
 
     pub static MANAGE_INSTALL_FORGE: Row = Row {
-        id: "manageInstallForge", number: 778, method: Method::Post, path: "/api/portcullis/v1/forge/installations",
+        id: "manageInstallForge", number: 781, method: Method::Post, path: "/api/portcullis/v1/forge/installations",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17413,7 +17479,7 @@ mod rows {
     };
 
     pub static MANAGE_UPGRADE_FORGE: Row = Row {
-        id: "manageUpgradeForge", number: 779, method: Method::Post, path: "/api/portcullis/v1/forge/installations/{installationId}/upgrade",
+        id: "manageUpgradeForge", number: 782, method: Method::Post, path: "/api/portcullis/v1/forge/installations/{installationId}/upgrade",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17426,7 +17492,7 @@ mod rows {
     };
 
     pub static MANAGE_UNINSTALL_FORGE: Row = Row {
-        id: "manageUninstallForge", number: 780, method: Method::Delete, path: "/api/portcullis/v1/forge/installations/{installationId}",
+        id: "manageUninstallForge", number: 783, method: Method::Delete, path: "/api/portcullis/v1/forge/installations/{installationId}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17439,7 +17505,7 @@ mod rows {
     };
 
     pub static MANAGE_EXPORT_FORGE_DATA: Row = Row {
-        id: "manageExportForgeData", number: 781, method: Method::Get, path: "/api/portcullis/v1/forge/installations/{installationId}/data",
+        id: "manageExportForgeData", number: 784, method: Method::Get, path: "/api/portcullis/v1/forge/installations/{installationId}/data",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17452,7 +17518,7 @@ mod rows {
     };
 
     pub static MANAGE_INVOKE_FORGE: Row = Row {
-        id: "manageInvokeForge", number: 782, method: Method::Post, path: "/api/portcullis/v1/forge/installations/{installationId}/invoke",
+        id: "manageInvokeForge", number: 785, method: Method::Post, path: "/api/portcullis/v1/forge/installations/{installationId}/invoke",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17465,7 +17531,7 @@ mod rows {
     };
 
     pub static MANAGE_LIST_FORGE_WEB_TRIGGERS: Row = Row {
-        id: "manageListForgeWebTriggers", number: 783, method: Method::Get, path: "/api/portcullis/v1/forge/installations/{installationId}/web-triggers",
+        id: "manageListForgeWebTriggers", number: 786, method: Method::Get, path: "/api/portcullis/v1/forge/installations/{installationId}/web-triggers",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17478,7 +17544,7 @@ mod rows {
     };
 
     pub static MANAGE_CREATE_FORGE_WEB_TRIGGER: Row = Row {
-        id: "manageCreateForgeWebTrigger", number: 784, method: Method::Post, path: "/api/portcullis/v1/forge/installations/{installationId}/web-triggers",
+        id: "manageCreateForgeWebTrigger", number: 787, method: Method::Post, path: "/api/portcullis/v1/forge/installations/{installationId}/web-triggers",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17491,7 +17557,7 @@ mod rows {
     };
 
     pub static MANAGE_DELETE_FORGE_WEB_TRIGGER: Row = Row {
-        id: "manageDeleteForgeWebTrigger", number: 785, method: Method::Delete, path: "/api/portcullis/v1/forge/installations/{installationId}/web-triggers/{triggerId}",
+        id: "manageDeleteForgeWebTrigger", number: 788, method: Method::Delete, path: "/api/portcullis/v1/forge/installations/{installationId}/web-triggers/{triggerId}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17504,7 +17570,7 @@ mod rows {
     };
 
     pub static FORGE_GRAPHQL: Row = Row {
-        id: "forgeGraphql", number: 786, method: Method::Post, path: "/graphql",
+        id: "forgeGraphql", number: 789, method: Method::Post, path: "/graphql",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17517,7 +17583,7 @@ mod rows {
     };
 
     pub static FORGE_UPLOAD: Row = Row {
-        id: "forgeUpload", number: 787, method: Method::Put, path: "/forge/uploads/{address}",
+        id: "forgeUpload", number: 790, method: Method::Put, path: "/forge/uploads/{address}",
         area: Area::Site, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17530,7 +17596,7 @@ mod rows {
     };
 
     pub static FORGE_WEB_TRIGGER_GET: Row = Row {
-        id: "forgeWebTriggerGet", number: 788, method: Method::Get, path: "/x1/{address}",
+        id: "forgeWebTriggerGet", number: 791, method: Method::Get, path: "/x1/{address}",
         area: Area::Site, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17543,7 +17609,7 @@ mod rows {
     };
 
     pub static FORGE_WEB_TRIGGER_POST: Row = Row {
-        id: "forgeWebTriggerPost", number: 789, method: Method::Post, path: "/x1/{address}",
+        id: "forgeWebTriggerPost", number: 792, method: Method::Post, path: "/x1/{address}",
         area: Area::Site, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17556,7 +17622,7 @@ mod rows {
     };
 
     pub static FORGE_WEB_TRIGGER_PUT: Row = Row {
-        id: "forgeWebTriggerPut", number: 790, method: Method::Put, path: "/x1/{address}",
+        id: "forgeWebTriggerPut", number: 793, method: Method::Put, path: "/x1/{address}",
         area: Area::Site, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17569,7 +17635,7 @@ mod rows {
     };
 
     pub static FORGE_WEB_TRIGGER_DELETE: Row = Row {
-        id: "forgeWebTriggerDelete", number: 791, method: Method::Delete, path: "/x1/{address}",
+        id: "forgeWebTriggerDelete", number: 794, method: Method::Delete, path: "/x1/{address}",
         area: Area::Site, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
@@ -17582,7 +17648,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_GET: Row = Row {
-        id: "forgeKvsGet", number: 792, method: Method::Post, path: "/forge/storage/kvs/v1/get",
+        id: "forgeKvsGet", number: 795, method: Method::Post, path: "/forge/storage/kvs/v1/get",
         area: Area::Gateway, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[160])),
@@ -17595,7 +17661,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_QUERY: Row = Row {
-        id: "forgeKvsQuery", number: 793, method: Method::Post, path: "/forge/storage/kvs/v1/query",
+        id: "forgeKvsQuery", number: 796, method: Method::Post, path: "/forge/storage/kvs/v1/query",
         area: Area::Gateway, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[160])),
@@ -17608,7 +17674,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_SECRET_GET: Row = Row {
-        id: "forgeKvsSecretGet", number: 794, method: Method::Post, path: "/forge/storage/kvs/v1/secret/get",
+        id: "forgeKvsSecretGet", number: 797, method: Method::Post, path: "/forge/storage/kvs/v1/secret/get",
         area: Area::Gateway, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[160])),
@@ -17621,7 +17687,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_ENTITY_GET: Row = Row {
-        id: "forgeKvsEntityGet", number: 795, method: Method::Post, path: "/forge/storage/kvs/v1/entity/get",
+        id: "forgeKvsEntityGet", number: 798, method: Method::Post, path: "/forge/storage/kvs/v1/entity/get",
         area: Area::Gateway, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[160])),
@@ -17634,7 +17700,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_ENTITY_QUERY: Row = Row {
-        id: "forgeKvsEntityQuery", number: 796, method: Method::Post, path: "/forge/storage/kvs/v1/entity/query",
+        id: "forgeKvsEntityQuery", number: 799, method: Method::Post, path: "/forge/storage/kvs/v1/entity/query",
         area: Area::Gateway, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[160])),
@@ -17647,7 +17713,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_BATCH_GET: Row = Row {
-        id: "forgeKvsBatchGet", number: 797, method: Method::Post, path: "/forge/storage/kvs/v1/batch/get",
+        id: "forgeKvsBatchGet", number: 800, method: Method::Post, path: "/forge/storage/kvs/v1/batch/get",
         area: Area::Gateway, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[160])),
@@ -17660,7 +17726,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_SET: Row = Row {
-        id: "forgeKvsSet", number: 798, method: Method::Post, path: "/forge/storage/kvs/v1/set",
+        id: "forgeKvsSet", number: 801, method: Method::Post, path: "/forge/storage/kvs/v1/set",
         area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[160])),
@@ -17673,7 +17739,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_DELETE: Row = Row {
-        id: "forgeKvsDelete", number: 799, method: Method::Post, path: "/forge/storage/kvs/v1/delete",
+        id: "forgeKvsDelete", number: 802, method: Method::Post, path: "/forge/storage/kvs/v1/delete",
         area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[160])),
@@ -17686,7 +17752,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_SECRET_SET: Row = Row {
-        id: "forgeKvsSecretSet", number: 800, method: Method::Post, path: "/forge/storage/kvs/v1/secret/set",
+        id: "forgeKvsSecretSet", number: 803, method: Method::Post, path: "/forge/storage/kvs/v1/secret/set",
         area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[160])),
@@ -17699,7 +17765,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_SECRET_DELETE: Row = Row {
-        id: "forgeKvsSecretDelete", number: 801, method: Method::Post, path: "/forge/storage/kvs/v1/secret/delete",
+        id: "forgeKvsSecretDelete", number: 804, method: Method::Post, path: "/forge/storage/kvs/v1/secret/delete",
         area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[160])),
@@ -17712,7 +17778,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_ENTITY_SET: Row = Row {
-        id: "forgeKvsEntitySet", number: 802, method: Method::Post, path: "/forge/storage/kvs/v1/entity/set",
+        id: "forgeKvsEntitySet", number: 805, method: Method::Post, path: "/forge/storage/kvs/v1/entity/set",
         area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[160])),
@@ -17725,7 +17791,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_ENTITY_DELETE: Row = Row {
-        id: "forgeKvsEntityDelete", number: 803, method: Method::Post, path: "/forge/storage/kvs/v1/entity/delete",
+        id: "forgeKvsEntityDelete", number: 806, method: Method::Post, path: "/forge/storage/kvs/v1/entity/delete",
         area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[160])),
@@ -17738,7 +17804,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_BATCH_SET: Row = Row {
-        id: "forgeKvsBatchSet", number: 804, method: Method::Post, path: "/forge/storage/kvs/v1/batch/set",
+        id: "forgeKvsBatchSet", number: 807, method: Method::Post, path: "/forge/storage/kvs/v1/batch/set",
         area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[160])),
@@ -17751,7 +17817,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_BATCH_DELETE: Row = Row {
-        id: "forgeKvsBatchDelete", number: 805, method: Method::Post, path: "/forge/storage/kvs/v1/batch/delete",
+        id: "forgeKvsBatchDelete", number: 808, method: Method::Post, path: "/forge/storage/kvs/v1/batch/delete",
         area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[160])),
@@ -17764,7 +17830,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_TRANSACTION: Row = Row {
-        id: "forgeKvsTransaction", number: 806, method: Method::Post, path: "/forge/storage/kvs/v1/transaction",
+        id: "forgeKvsTransaction", number: 809, method: Method::Post, path: "/forge/storage/kvs/v1/transaction",
         area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[160])),
@@ -17777,7 +17843,7 @@ mod rows {
     };
 
     pub static FORGE_UPLOAD_RESOURCE: Row = Row {
-        id: "forgeUploadResource", number: 807, method: Method::Post, path: "/forge/uploads/{address}",
+        id: "forgeUploadResource", number: 810, method: Method::Post, path: "/forge/uploads/{address}",
         area: Area::Site, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::Session]),
         classic: None,

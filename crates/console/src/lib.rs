@@ -16,6 +16,7 @@ mod consent;
 mod deliveries;
 mod developer;
 mod device;
+mod forge_apps;
 mod frame;
 mod moment;
 mod reach;
@@ -25,6 +26,7 @@ mod sign_in;
 
 use askama::Template;
 use portcullis_apps::connect::Services;
+use portcullis_forge::Forge;
 use portcullis_guard::Handlers;
 
 pub use assets::{connect_file, static_file};
@@ -34,7 +36,7 @@ pub use sign_in::SESSION_COOKIE;
 use frame::{Frame, Section};
 
 /// Adds every handler of this crate.
-pub fn handlers(handlers: &mut Handlers, services: &Services) {
+pub fn handlers(handlers: &mut Handlers, services: &Services, forge: &Forge) {
     sign_in::handlers(handlers);
     account::handlers(handlers);
     api_tokens::handlers(handlers);
@@ -45,6 +47,7 @@ pub fn handlers(handlers: &mut Handlers, services: &Services) {
     developer::handlers(handlers, services);
     admin_apps::handlers(handlers);
     connect_apps::handlers(handlers, services);
+    forge_apps::handlers(handlers, forge);
     deliveries::handlers(handlers);
     connect_page::handlers(handlers);
 }

@@ -1,7 +1,7 @@
 //! An app's environment on this site: consented to by an administrator, with an account of its own from the first moment.
 
 use portcullis_apps::connect::Reach;
-use portcullis_authz::op;
+use portcullis_authz::{Operation, op};
 use portcullis_crypto::{ExposeSecret, KeyId, Purpose, SealingKey, SealingKeys};
 use portcullis_guard::{AnyMode, Ctx, Entity, Handlers, Input, Outcome, Policy, Reply, Tx, View, WebhookOwner};
 use portcullis_model::{ForgeInstallationId, Problem, UserId};
@@ -243,7 +243,10 @@ async fn upgrade(
 }
 
 /// Lets the app say good-bye; what it does never keeps it installed.
-async fn part(forge: Forge, _: View, input: Input) -> Result<(), Problem> {
+///
+/// # Errors
+/// 503 while the server starts.
+pub async fn part(forge: Forge, _: View, input: Input) -> Result<(), Problem> {
     let (guard, _) = forge.serving()?;
     let Ok(installed) = invoke::find(&forge, guard, input.param("installationId")).await else { return Ok(()) };
     let modules = installed.code.manifest.modules.iter().filter(|module| module.kind == "preUninstall");
@@ -265,11 +268,24 @@ async fn part(forge: Forge, _: View, input: Input) -> Result<(), Problem> {
 }
 
 async fn uninstall(
-    mut cx: Ctx<op::ManageUninstallForge>,
+    cx: Ctx<op::ManageUninstallForge>,
     input: Input,
     forge: Forge,
     (): (),
 ) -> Outcome<op::ManageUninstallForge> {
+    finish_uninstall(cx, input, forge, Reply::no_content()).await
+}
+
+/// Ends the installation of the path, and answers with `reply`.
+///
+/// # Errors
+/// 404 when there is none.
+pub async fn finish_uninstall<O: Operation<Mode = Policy>>(
+    mut cx: Ctx<O>,
+    input: Input,
+    forge: Forge,
+    reply: Reply,
+) -> Outcome<O> {
     let now = cx.now().0;
     let current = current(cx.tx(), input.param("installationId")).await?;
     let sql = "UPDATE forge_installation SET uninstalled_at_ms = $2, changed_at_ms = $2 WHERE id = $1";
@@ -281,7 +297,7 @@ async fn uninstall(
     cx.changed(Entity::User(current.user));
     cx.changed(Entity::ForgeInstallation(current.id));
     cx.audit(format!("forge_installation:{}", current.uuid), None, Some(json!({"uninstalled": true})));
-    cx.done(Reply::no_content())
+    cx.done(reply)
 }
 
 async fn list(

@@ -10,7 +10,7 @@
 //! | running a function | [`invoke`], and what it may reach: [`broker`], [`egress`] |
 //! | running it because something happened, was queued, or is due | `event`, `queue`, `schedule` |
 //! | what an app keeps | [`storage`], `property` |
-//! | what ran, and what it said | [`log`] |
+//! | what ran, and what it said | [`log`], and for administrators [`overview`] |
 //! | how the outside reaches an app | [`web_trigger`] |
 //! | the command line of Forge | [`graphql`] |
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
@@ -26,6 +26,7 @@ pub mod install;
 pub mod invoke;
 pub mod log;
 pub mod manifest;
+pub mod overview;
 mod property;
 mod queue;
 mod schedule;

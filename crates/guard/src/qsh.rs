@@ -4,9 +4,10 @@
 //! real clients of both kinds exist: whether names are sorted as they are or as they are encoded, and whether a base path belongs
 //! to the path. Every form here is a function of the same bytes on the wire, so taking any of them opens nothing.
 
-use std::collections::BTreeMap;
+use std::borrow::Cow;
+use std::cmp::Ordering;
 
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, PercentEncode, percent_decode_str, utf8_percent_encode};
 use portcullis_crypto::{constant_time_eq, hex, sha256};
 
 /// Unreserved characters (RFC 3986, section 2.3) stay; all else becomes `%XX` of its UTF-8.
@@ -23,37 +24,51 @@ pub enum SortedBy {
 
 /// The canonical request: what is hashed. `path` and `query` as on the wire, the query without its question mark.
 pub fn canonical(method: &str, path: &str, query: &str, by: SortedBy) -> String {
-    let path = path.replace('&', "%26");
+    let path = if path.contains('&') { Cow::Owned(path.replace('&', "%26")) } else { Cow::Borrowed(path) };
     let path = match path.strip_suffix('/') {
         Some("") => "/",
         Some(shorter) => shorter,
         None => &path,
     };
     let slash = if path.starts_with('/') { "" } else { "/" };
-    let mut names: BTreeMap<(Vec<u16>, String), Vec<String>> = BTreeMap::new();
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+    let pairs = query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let (name, value) = (decode(name), decode(value));
-        if name == "jwt" {
-            continue;
-        }
-        let key = match by {
-            SortedBy::Decoded => name.encode_utf16().collect(),
-            SortedBy::Encoded => encode(&name).encode_utf16().collect(),
+        (decode(name), decode(value))
+    });
+    let mut pairs: Vec<(Cow<'_, str>, Cow<'_, str>)> = pairs.filter(|(name, _)| name != "jwt").collect();
+    pairs.sort_by(|(a, value), (b, other)| {
+        let names = match by {
+            SortedBy::Decoded => by_code_units(a, b),
+            SortedBy::Encoded => encode(a).to_string().cmp(&encode(b).to_string()),
         };
-        names.entry((key, name)).or_default().push(value);
-    }
-    let mut out = format!("{}&{slash}{path}&", method.to_ascii_uppercase());
-    for (at, ((_, name), mut values)) in names.into_iter().enumerate() {
-        values.sort_by(|a, b| a.encode_utf16().cmp(b.encode_utf16()));
-        if at > 0 {
-            out.push('&');
+        names.then_with(|| by_code_units(value, other))
+    });
+    let mut out = String::with_capacity(method.len() + path.len() + query.len() + 16);
+    out.push_str(&method.to_ascii_uppercase());
+    out.push('&');
+    out.push_str(slash);
+    out.push_str(path);
+    out.push('&');
+    let mut before: Option<&str> = None;
+    for (name, value) in &pairs {
+        if before == Some(name) {
+            out.push(',');
+        } else {
+            if before.is_some() {
+                out.push('&');
+            }
+            out.extend(encode(name));
+            out.push('=');
         }
-        out.push_str(&encode(&name));
-        out.push('=');
-        out.push_str(&values.iter().map(|value| encode(value)).collect::<Vec<_>>().join(","));
+        out.extend(encode(value));
+        before = Some(name);
     }
     out
+}
+
+/// The order of UTF-16 code units, which for ASCII is that of bytes.
+fn by_code_units(a: &str, b: &str) -> Ordering {
+    if a.is_ascii() && b.is_ascii() { a.cmp(b) } else { a.encode_utf16().cmp(b.encode_utf16()) }
 }
 
 /// The hash of a canonical request, in lower-case hex.
@@ -76,12 +91,15 @@ pub fn matches(qsh: &str, method: &str, path: &str, query: &str, base: &str) -> 
 }
 
 /// Form decoding: `+` is a blank; what is no escape stays as it is.
-fn decode(text: &str) -> String {
-    percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned()
+fn decode(text: &str) -> Cow<'_, str> {
+    if !text.contains(['+', '%']) {
+        return Cow::Borrowed(text);
+    }
+    Cow::Owned(percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned())
 }
 
-fn encode(text: &str) -> String {
-    utf8_percent_encode(text, RESERVED).to_string()
+fn encode(text: &str) -> PercentEncode<'_> {
+    utf8_percent_encode(text, RESERVED)
 }
 
 #[cfg(test)]

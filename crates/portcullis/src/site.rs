@@ -35,7 +35,7 @@ pub fn handlers(outbound: Outbound, forge: &Forge) -> Handlers {
     portcullis_apps::handlers(&mut handlers, &services);
     portcullis_forge::handlers(&mut handlers, forge);
     portcullis_jira::handlers(&mut handlers);
-    portcullis_console::handlers(&mut handlers, &services);
+    portcullis_console::handlers(&mut handlers, &services, forge);
     handlers
 }
 

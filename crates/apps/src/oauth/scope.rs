@@ -101,6 +101,16 @@ pub fn shown(name: &'static str) -> Shown {
             operations,
         };
     }
+    if name == "storage:app" {
+        return Shown {
+            name,
+            title: "Keep data of its own".to_owned(),
+            words: "Values and secrets that this app alone reads.".to_owned(),
+            is_classic: false,
+            weight: Weight::Changes,
+            operations,
+        };
+    }
     let mut parts = name.split(':');
     let (verb, entity) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
     let (does, weight) = match verb {

@@ -280,3 +280,34 @@ async fn an_app_is_its_developers_and_installing_it_an_administrators() {
     let storage = world.by("Ada").post("/forge/storage/kvs/v1/get", json!({"key": "a"})).await;
     assert_eq!(storage.status, 401, "storage is apps' alone: {}", storage.text);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_administrator_sees_what_an_app_may_do_keeps_and_did_and_ends_it() {
+    let world = World::start(Engine::Sqlite).await;
+    let scopes = ["read:jira-work", "storage:app"];
+    let (_, id) = ForgeApp::installed(&world, manifest(&scopes, &["https://api.example.com"]), CODE).await;
+    asked(&world, "Cleo", &id, json!({"kvs": "set", "body": {"key": "a", "value": "kept"}})).await;
+    invoke(&world, "Cleo", &id, None, json!({"fail": "<b>on purpose</b>"})).await;
+    world.forge.flush(world.gateway.guard()).await;
+    let ada = world.browser("Ada").await;
+    let all = ada.get("/admin/forge-apps").await;
+    for words in ["Test app", "read:jira-work", "https://api.example.com", "1 value", "2 runs", "1 failed"] {
+        assert!(all.text.contains(words), "{words}: {}", all.text);
+    }
+    let path = format!("/admin/forge-apps/{id}");
+    let page = ada.get(&path).await;
+    assert!(page.text.contains("asked for undefined") && page.text.contains("Failed"), "{}", page.text);
+    assert!(!page.text.contains("<b>on purpose"), "what an app says is no markup");
+    for who in ["Ben", "Cleo"] {
+        let other = world.browser(who).await;
+        assert_eq!((other.get("/admin/forge-apps").await.status, other.get(&path).await.status), (403, 403));
+    }
+    let end = page.text.split("/uninstall\"").nth(1).expect("the form that ends it");
+    let token = portcullis_testkit::oauth::field(end, "form_token");
+    let form = portcullis_testkit::oauth::pairs(&[("form_token", &token)]);
+    let kind = Some("application/x-www-form-urlencoded");
+    let ended = ada.send_bytes("POST", &format!("{path}/uninstall"), kind, form.into()).await;
+    assert_eq!(ended.status, 303, "{}", ended.text);
+    assert_eq!(ada.get(&path).await.status, 404);
+    assert_eq!(invoke(&world, "Cleo", &id, None, json!({})).await.status, 404);
+}

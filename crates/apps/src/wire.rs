@@ -1,5 +1,6 @@
-//! What the management API's answers share.
+//! What the answers of apps' operations share.
 
+use portcullis_guard::Reply;
 use portcullis_model::Problem;
 use serde_json::{Value as Json, json};
 
@@ -12,6 +13,11 @@ pub fn moment(ms: i64) -> String {
 /// A list that is whole.
 pub fn whole(values: Vec<Json>) -> Json {
     json!({"startAt": 0, "maxResults": values.len(), "total": values.len(), "values": values})
+}
+
+/// What the vendor's operations on properties of apps say: a status and a sentence.
+pub fn said(status: u16, message: &str) -> Reply {
+    Reply::json(json!({"message": message, "statusCode": status})).with_status(status)
 }
 
 /// The door for a short text of one line: trimmed, not empty, bounded, without control characters.

@@ -103,6 +103,13 @@ fn answer_of(status: u16, headers: &[(String, String)], body: &[u8]) -> Json {
     out
 }
 
+/// An answer in JSON, or without a body for null.
+fn json_of(status: u16, body: &Json) -> Json {
+    let headers = [("content-type".to_owned(), "application/json".to_owned())];
+    let text = if body.is_null() { String::new() } else { body.to_string() };
+    answer_of(status, &headers, text.as_bytes())
+}
+
 /// An answer of the platform itself.
 fn said(status: u16, error: &str, message: &str) -> Json {
     let body = json!({"code": status, "message": message}).to_string();
@@ -226,25 +233,21 @@ impl Broker {
         };
         let asked: Json = serde_json::from_slice(&sent.body()?).unwrap_or_default();
         let answer = crate::graphql::legacy_storage::answer(&asked, ask).await;
-        let headers = [("content-type".to_owned(), "application/json".to_owned())];
-        Ok(answer_of(200, &headers, answer.to_string().as_bytes()))
+        Ok(json_of(200, &answer))
     }
 
     /// Pushes to the app's queues, and asks about what was pushed.
     async fn queue(&self, sent: &Sent) -> Result<Json, String> {
         let asked: Json = serde_json::from_slice(&sent.body()?).unwrap_or_default();
         let (status, body) = queue::answer(&self.forge, &self.installed, &sent.path, &asked, self.depth).await;
-        let headers = [("content-type".to_owned(), "application/json".to_owned())];
-        let body = if body.is_null() { String::new() } else { body.to_string() };
-        Ok(answer_of(status, &headers, body.as_bytes()))
+        Ok(json_of(status, &body))
     }
 
     /// What the platform's own gateway offers to code: addresses of its web triggers.
     async fn graphql(&self, sent: &Sent) -> Result<Json, String> {
         let asked: Json = serde_json::from_slice(&sent.body()?).unwrap_or_default();
         let answer = web_trigger::answer(&self.forge, &self.installed, &asked).await;
-        let headers = [("content-type".to_owned(), "application/json".to_owned())];
-        Ok(answer_of(200, &headers, answer.to_string().as_bytes()))
+        Ok(json_of(200, &answer))
     }
 
     async fn fetch(&self, sent: Sent) -> Result<Json, String> {

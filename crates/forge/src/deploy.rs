@@ -145,12 +145,8 @@ async fn store(
     if let Some(hash) = address_hash(url) {
         cx.tx().execute("DELETE FROM forge_upload WHERE address_hash = $1", &[hash.into()]).await?;
     }
-    let idle = match &looked {
-        Looked::Bad(_) => Vec::new(),
-        Looked::Good(good) => good.0.idle.clone(),
-    };
-    let (version, faults) = match looked {
-        Looked::Bad(faults) => (None, faults),
+    let (version, faults, idle) = match looked {
+        Looked::Bad(faults) => (None, faults, Vec::new()),
         Looked::Good(good) => {
             let (manifest, archive) = good.as_ref();
             let major = input.json().get("majorVersion").and_then(Json::as_i64);
@@ -165,7 +161,7 @@ async fn store(
                 None,
                 Some(json!({"environment": environment.key, "version": name})),
             );
-            (Some((id, name)), Vec::new())
+            (Some((id, name)), Vec::new(), manifest.idle.clone())
         }
     };
     let sql =

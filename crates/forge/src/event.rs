@@ -91,7 +91,7 @@ async fn run(forge: &Forge, claimed: &Claimed, head: &MessageHead) -> Ended {
             None => Ended::Delivered(note),
         },
         Ending::Threw => Ended::Refused(format!("{note}: {}", first_line(&finished.detail))),
-        Ending::Limited | Ending::Crashed if may_again && head.event != schedule::EVENT => {
+        Ending::Limited | Ending::Crashed if may_again => {
             let reason = finished.value.get("name").and_then(Json::as_str).unwrap_or("FUNCTION_PLATFORM_UNKNOWN_ERROR");
             let head = with_retry(head, &json!({"retryReason": reason}));
             Ended::Again(format!("{note}: {}", first_line(&finished.detail)), AGAIN_MS, head)

@@ -1,5 +1,6 @@
 //! Properties that a Forge app keeps about itself on this site, as Jira's API has them. They are kept and sealed with the app's values.
 
+use portcullis_apps::wire::said;
 use portcullis_authz::op;
 use portcullis_guard::{Body, Ctx, Handlers, Input, Outcome, Reply};
 use serde_json::{Value as Json, json};
@@ -11,10 +12,6 @@ const PROPERTY: &str = "property";
 const KEY_CHARS_MAX: usize = 127;
 const VALUE_CHARS_MAX: usize = 32_768;
 const PROPERTIES_MAX: usize = 100;
-
-fn said(status: u16, message: &str) -> Reply {
-    Reply::json(json!({"message": message, "statusCode": status})).with_status(status)
-}
 
 fn address(input: &Input, key: &str) -> String {
     let key = percent_encoding::utf8_percent_encode(key, percent_encoding::NON_ALPHANUMERIC);

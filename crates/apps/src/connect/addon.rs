@@ -5,6 +5,8 @@ use portcullis_guard::{AnyMode, Body, Ctx, Handlers, Input, Outcome, Reply, Tx, 
 use portcullis_model::{ConnectAppId, Problem};
 use serde_json::{Value as Json, json};
 
+use crate::wire::said;
+
 const KEY_CHARS_MAX: usize = 127;
 const VALUE_CHARS_MAX: usize = 32_768;
 const PROPERTIES_MAX: i64 = 100;
@@ -27,10 +29,6 @@ async fn info(cx: Ctx<op::ConnectAddonInfo>, input: Input) -> Outcome<op::Connec
         "host": {"product": "Jira", "contacts": []},
         "links": {"self": [{"href": link}]},
     })))
-}
-
-fn said(status: u16, message: &str) -> Reply {
-    Reply::json(json!({"message": message, "statusCode": status})).with_status(status)
 }
 
 fn address(input: &Input, name: &str) -> String {

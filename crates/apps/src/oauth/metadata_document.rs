@@ -14,9 +14,9 @@ use portcullis_model::{AppId, Problem, ScopeSet, Timestamp};
 use portcullis_outbound::{Limits, Method, Outbound, Request};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
-use url::{Host, Url};
+use url::Url;
 
-use super::{client, scope};
+use super::{client, redirect_uri, scope};
 
 /// Largest document, in bytes. The draft proposes 5 KB (section 6.6).
 const BYTES_MAX: usize = 16 << 10;
@@ -38,20 +38,15 @@ pub struct Document {
     /// Where answers may go.
     #[serde(rename = "r")]
     pub redirect_uris: Vec<String>,
-    /// The most it may ask for.
+    /// The most it may ask for: names with blanks between them.
     #[serde(rename = "o")]
-    pub scopes: ScopeNames,
+    pub scopes: String,
 }
-
-/// Names of scopes with blanks between them, as they travel.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct ScopeNames(String);
 
 impl Document {
     /// What it may ask for.
     pub fn scopes(&self) -> ScopeSet {
-        ScopeSet::of_names(&self.scopes.0)
+        ScopeSet::of_names(&self.scopes)
     }
 
     /// The client as the authorization server sees it; with the id and the fate of one that was approved before.
@@ -92,13 +87,7 @@ pub fn address(client_id: &str) -> Result<Option<Url>, &'static str> {
         return Err("A client_id that is an address is written in plain ASCII and has at most 500 characters.");
     }
     let url = Url::parse(client_id).map_err(|_| "This client_id is no address.")?;
-    let is_here = match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(address)) => address.is_loopback(),
-        Some(Host::Ipv6(address)) => address.is_loopback(),
-        None => false,
-    };
-    if url.scheme() != "https" && !is_here {
+    if url.scheme() != "https" && !redirect_uri::is_loopback(&url) {
         return Err("A client_id that is an address begins with https://.");
     }
     if url.fragment().is_some() || !url.username().is_empty() || url.password().is_some() || client_id.contains('@') {
@@ -151,7 +140,7 @@ fn parse(client_id: &str, bytes: &[u8]) -> Result<Document, String> {
         client_id: client_id.to_owned(),
         name,
         redirect_uris,
-        scopes: ScopeNames(scopes.names().collect::<Vec<_>>().join(" ")),
+        scopes: scopes.names().collect::<Vec<_>>().join(" "),
     })
 }
 

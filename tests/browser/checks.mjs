@@ -1,5 +1,5 @@
 // The console as people use it: signing in and out, API tokens, sessions; by mouse, by keyboard, without JavaScript.
-import { randomBytes } from 'node:crypto';
+import { createHmac, randomBytes } from 'node:crypto';
 import { mkdirSync, readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
@@ -69,6 +69,18 @@ async function signIn(page, person = ben, at = '/login') {
   await fillIn(page, person);
   await page.getByRole('button', { name: 'Sign in' }).click();
   await page.waitForURL(url => url.pathname !== '/login');
+}
+
+/** The code of an authenticator app (RFC 6238) at this moment. */
+function codeOf(key) {
+  const letters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567';
+  const bits = [...key].map(letter => letters.indexOf(letter).toString(2).padStart(5, '0')).join('');
+  const secret = Buffer.from(bits.match(/.{8}/g).map(byte => parseInt(byte, 2)));
+  const step = Buffer.alloc(8);
+  step.writeBigUInt64BE(BigInt(Math.floor(Date.now() / 30_000)));
+  const digest = createHmac('sha1', secret).update(step).digest();
+  const number = digest.readUInt32BE(digest.at(-1) & 15) & 0x7fffffff;
+  return String(number % 1_000_000).padStart(6, '0');
 }
 
 /** The status that a token gets. */
@@ -180,6 +192,41 @@ for (const [how, options] of [['', {}], [', without JavaScript', { javaScriptEna
     equal(await page.getByLabel('Only chosen scopes').isChecked(), true);
     equal(await page.getByLabel('Other scopes, by name').inputValue(), 'read:everything');
     equal(await row(page, 'Mistaken').count(), 0);
+  });
+
+  await check(`an authenticator app is added, asked for at the next sign-in, and removed${how}`, async visitor => {
+    const [page, other] = [await visitor(options), await visitor(options)];
+    await signIn(page, dan);
+    await page.getByRole('link', { name: 'Add a second factor' }).click();
+    await page.getByRole('button', { name: 'Add an authenticator app' }).click();
+    await page.getByRole('img', { name: 'A picture to scan' }).waitFor();
+    await look(page, `second factor, scan${how}`);
+    await page.getByLabel('The code that it shows now').fill('000000');
+    await page.getByRole('button', { name: 'Add it' }).click();
+    await page.getByRole('alert').getByText('This is not the code').waitFor();
+    const key = (await page.getByText('Or type this key:').locator('code').innerText()).replaceAll(' ', '');
+    secrets.push(key);
+    await page.getByLabel('The code that it shows now').fill(codeOf(key));
+    await page.getByRole('button', { name: 'Add it' }).click();
+    await page.getByText('Your second factor is added.').waitFor();
+    const [first] = (await page.locator('pre code').innerText()).split('\n');
+    secrets.push(first);
+    await look(page, `second factor, added${how}`);
+    await other.goto('/account/sessions');
+    await fillIn(other, dan);
+    await other.getByRole('button', { name: 'Sign in' }).click();
+    await other.getByRole('heading', { name: 'Your second factor' }).waitFor();
+    await look(other, `sign-in, second factor${how}`);
+    await other.getByLabel('Code').fill('000000');
+    await other.keyboard.press('Enter');
+    await other.getByRole('alert').waitFor();
+    await other.getByLabel('Code').fill(first);
+    await other.keyboard.press('Enter');
+    await other.waitForURL(url => url.pathname === '/account/sessions');
+    await page.goto('/account/second-factor');
+    await page.getByText('Remove it').click();
+    await page.getByRole('button', { name: 'Remove the second factor' }).click();
+    await page.getByText('Your second factor is removed.').waitFor();
   });
 
   await check(`sessions are listed, one and all others are ended${how}`, async visitor => {

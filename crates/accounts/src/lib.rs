@@ -18,6 +18,7 @@ pub mod group;
 mod jira_group;
 mod operation;
 pub mod password;
+pub mod second_factor;
 pub mod session;
 pub mod settings;
 pub mod user;
@@ -31,6 +32,7 @@ pub fn handlers(handlers: &mut Handlers) {
     application::handlers(handlers);
     global_permission::handlers(handlers);
     api_token::handlers(handlers);
+    second_factor::handlers(handlers);
     session::handlers(handlers);
     settings::handlers(handlers);
     audit_log::handlers(handlers);

@@ -32,8 +32,8 @@ pub async fn open<M: Writes>(
 ) -> Result<(SessionId, PlainToken), StoreError> {
     let token = PlainToken::issue(TokenKind::Session, entropy);
     let form_key: [u8; 32] = entropy.array();
-    let sql = "INSERT INTO account_session (user_id, hash, form_key, user_agent, address, created_at_ms, expires_at_ms)
-               VALUES ($1, $2, $3, $4, $5, $6, $7) RETURNING id";
+    let sql = "INSERT INTO account_session (user_id, hash, form_key, user_agent, address, created_at_ms, expires_at_ms, proven_at_ms)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $6) RETURNING id";
     let params = [
         user.0.into(),
         token.hash().to_bytes().to_vec().into(),
@@ -45,6 +45,15 @@ pub async fn open<M: Writes>(
     ];
     let id = tx.query_one(sql, &params).await?.get("id")?;
     Ok((SessionId(id), token))
+}
+
+/// Notes that the person of a session has just proven anew who they are. The caller names [`Entity::Session`] as changed.
+///
+/// # Errors
+/// The database's.
+pub async fn prove<M: Writes>(tx: &mut Tx<M>, user: UserId, id: SessionId, now: Timestamp) -> Result<bool, StoreError> {
+    let sql = "UPDATE account_session SET proven_at_ms = $3 WHERE id = $1 AND user_id = $2";
+    Ok(tx.execute(sql, &[id.0.into(), user.0.into(), now.0.into()]).await? > 0)
 }
 
 /// Ends one session, at sign-out. The caller names [`Entity::Session`] as changed.

@@ -20,6 +20,8 @@ pub const API_TOKENS_DAYS_MAX: &str = "api_tokens.days_max";
 pub const APPS_USER_INSTALLED: &str = "apps.user_installed";
 /// Whether apps may register themselves.
 pub const APPS_REGISTRATION_OPEN: &str = "apps.registration_open";
+/// Who has to have a second factor.
+pub const SECOND_FACTOR: &str = "accounts.second_factor";
 /// How a failed Basic credential is answered.
 pub const BASIC_FAILED_IS_ANONYMOUS: &str = "basic.failed_is_anonymous";
 
@@ -35,6 +37,10 @@ enum Kind {
     Bool {
         default: bool,
     },
+    /// One of these words; the first is the default.
+    Word {
+        of: &'static [&'static str],
+    },
     Int {
         default: i64,
         min: i64,
@@ -48,7 +54,7 @@ struct Setting {
     meaning: &'static str,
 }
 
-const SETTINGS: [Setting; 7] = [
+const SETTINGS: [Setting; 8] = [
     Setting {
         key: SITE_NAME,
         kind: Kind::Text { default: "", chars_max: 100 },
@@ -80,6 +86,11 @@ const SETTINGS: [Setting; 7] = [
         kind: Kind::Bool { default: false },
         meaning: "Apps may register themselves (RFC 7591), as agents that speak MCP do. They are public clients and get nothing that no person approves.",
     },
+    Setting {
+        key: SECOND_FACTOR,
+        kind: Kind::Word { of: &["nobody", "administrators", "everyone"] },
+        meaning: "Who has to have a second factor to work in a browser. Whoever has to and has none can only add one. API tokens are not asked.",
+    },
 ];
 
 impl Setting {
@@ -88,6 +99,7 @@ impl Setting {
             Kind::Text { default, .. } => default.into(),
             Kind::Fixed => Json::Null,
             Kind::Bool { default } => default.into(),
+            Kind::Word { of } => of.first().copied().into(),
             Kind::Int { default, .. } => default.into(),
         }
     }
@@ -99,6 +111,8 @@ impl Setting {
             (Kind::Fixed, _) => Err(Problem::field(self.key, format!("{} cannot be changed.", self.key))),
             (Kind::Text { chars_max, .. }, Json::String(text)) => Ok(wire::line(self.key, text, chars_max)?.into()),
             (Kind::Bool { .. }, Json::Bool(_)) => Ok(value.clone()),
+            (Kind::Word { of }, Json::String(word)) if of.contains(&word.as_str()) => Ok(value.clone()),
+            (Kind::Word { of }, _) => wrong(format!("one of {}", of.join(", "))),
             (Kind::Int { min, max, .. }, Json::Number(number)) => match number.as_i64() {
                 Some(n) if (min..=max).contains(&n) => Ok(n.into()),
                 _ => wrong(format!("a whole number from {min} to {max}")),
@@ -115,16 +129,24 @@ impl Setting {
             "value": value,
             "default": self.default(),
             "type": match self.kind {
-                Kind::Text { .. } | Kind::Fixed => "string",
+                Kind::Text { .. } | Kind::Fixed | Kind::Word { .. } => "string",
                 Kind::Bool { .. } => "boolean",
                 Kind::Int { .. } => "integer",
             },
             "readOnly": matches!(self.kind, Kind::Fixed),
             "meaning": self.meaning,
         });
-        if let (Kind::Int { min, max, .. }, Some(members)) = (self.kind, out.as_object_mut()) {
-            members.insert("minimum".into(), min.into());
-            members.insert("maximum".into(), max.into());
+        if let Some(members) = out.as_object_mut() {
+            match self.kind {
+                Kind::Int { min, max, .. } => {
+                    members.insert("minimum".into(), min.into());
+                    members.insert("maximum".into(), max.into());
+                }
+                Kind::Word { of } => {
+                    members.insert("enum".into(), json!(of));
+                }
+                Kind::Text { .. } | Kind::Fixed | Kind::Bool { .. } => {}
+            }
         }
         out
     }
@@ -189,9 +211,9 @@ pub(crate) fn handlers(handlers: &mut Handlers) {
 mod tests {
     use super::{
         API_TOKENS_ALLOWED, API_TOKENS_DAYS_MAX, APPS_REGISTRATION_OPEN, APPS_USER_INSTALLED,
-        BASIC_FAILED_IS_ANONYMOUS, SETTINGS, SITE_CLOUD_ID, SITE_NAME,
+        BASIC_FAILED_IS_ANONYMOUS, SECOND_FACTOR, SETTINGS, SITE_CLOUD_ID, SITE_NAME,
     };
-    use portcullis_guard::Settings;
+    use portcullis_guard::{SecondFactorOf, Settings};
     use serde_json::{Value as Json, json};
 
     fn accepts(key: &str, value: Json) -> bool {
@@ -208,6 +230,7 @@ mod tests {
             (API_TOKENS_DAYS_MAX, json!(1), json!(0)),
             (API_TOKENS_DAYS_MAX, json!(365), json!(366)),
             (API_TOKENS_DAYS_MAX, json!(90), json!(1.5)),
+            (SECOND_FACTOR, json!("everyone"), json!("somebody")),
         ] {
             assert!(accepts(key, good.clone()), "{key} {good}");
             assert!(!accepts(key, bad.clone()), "{key} {bad}");
@@ -224,5 +247,9 @@ mod tests {
         assert_eq!(default(API_TOKENS_DAYS_MAX), json!(guard.api_token_days_max));
         assert_eq!(default(APPS_USER_INSTALLED), json!(guard.user_apps_allowed));
         assert_eq!(default(APPS_REGISTRATION_OPEN), json!(guard.app_registration_open));
+        let words = SecondFactorOf::WORDS;
+        let of = words.iter().find(|(_, of)| *of == guard.second_factor_of).unwrap();
+        assert_eq!(default(SECOND_FACTOR), json!(of.0));
+        assert!(words.iter().all(|(word, _)| accepts(SECOND_FACTOR, json!(word))));
     }
 }

@@ -635,6 +635,12 @@ pub static ROWS: &[&Row] = &[
     &rows::CONSOLE_LOGIN_PAGE,
     &rows::CONSOLE_LOGIN,
     &rows::CONSOLE_LOGOUT,
+    &rows::CONSOLE_CONFIRM,
+    &rows::CONSOLE_SECOND_FACTOR,
+    &rows::CONSOLE_BEGIN_SECOND_FACTOR,
+    &rows::CONSOLE_ADD_SECOND_FACTOR,
+    &rows::CONSOLE_REMOVE_SECOND_FACTOR,
+    &rows::CONSOLE_NEW_RECOVERY_CODES,
     &rows::CONSOLE_ACCOUNT,
     &rows::CONSOLE_API_TOKENS,
     &rows::CONSOLE_CREATE_API_TOKEN,
@@ -655,6 +661,7 @@ pub static ROWS: &[&Row] = &[
     &rows::MANAGE_DEACTIVATE_USER,
     &rows::MANAGE_ACTIVATE_USER,
     &rows::MANAGE_SET_USER_PASSWORD,
+    &rows::MANAGE_REMOVE_USER_SECOND_FACTOR,
     &rows::MANAGE_REVOKE_USER_CREDENTIALS,
     &rows::MANAGE_LIST_GROUPS,
     &rows::MANAGE_CREATE_GROUP,
@@ -5858,6 +5865,54 @@ impl Operation for ConsoleLogout {
     const ROW: &'static Row = &rows::CONSOLE_LOGOUT;
 }
 
+/// `POST /confirm`
+pub struct ConsoleConfirm;
+
+impl Operation for ConsoleConfirm {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::CONSOLE_CONFIRM;
+}
+
+/// `GET /account/second-factor`
+pub struct ConsoleSecondFactor;
+
+impl Operation for ConsoleSecondFactor {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::CONSOLE_SECOND_FACTOR;
+}
+
+/// `POST /account/second-factor/begin`
+pub struct ConsoleBeginSecondFactor;
+
+impl Operation for ConsoleBeginSecondFactor {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::CONSOLE_BEGIN_SECOND_FACTOR;
+}
+
+/// `POST /account/second-factor`
+pub struct ConsoleAddSecondFactor;
+
+impl Operation for ConsoleAddSecondFactor {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::CONSOLE_ADD_SECOND_FACTOR;
+}
+
+/// `POST /account/second-factor/remove`
+pub struct ConsoleRemoveSecondFactor;
+
+impl Operation for ConsoleRemoveSecondFactor {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::CONSOLE_REMOVE_SECOND_FACTOR;
+}
+
+/// `POST /account/second-factor/recovery-codes`
+pub struct ConsoleNewRecoveryCodes;
+
+impl Operation for ConsoleNewRecoveryCodes {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::CONSOLE_NEW_RECOVERY_CODES;
+}
+
 /// `GET /account`
 pub struct ConsoleAccount;
 
@@ -6016,6 +6071,14 @@ pub struct ManageSetUserPassword;
 impl Operation for ManageSetUserPassword {
     type Mode = Policy;
     const ROW: &'static Row = &rows::MANAGE_SET_USER_PASSWORD;
+}
+
+/// `DELETE /api/portcullis/v1/users/{accountId}/second-factor`
+pub struct ManageRemoveUserSecondFactor;
+
+impl Operation for ManageRemoveUserSecondFactor {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::MANAGE_REMOVE_USER_SECOND_FACTOR;
 }
 
 /// `DELETE /api/portcullis/v1/users/{accountId}/credentials`
@@ -7315,6 +7378,7 @@ mod rows {
     pub static GET_BANNER: Row = Row {
         id: "getBanner", number: 0, method: Method::Get, path: "/rest/api/3/announcementBanner",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: None,
@@ -7328,6 +7392,7 @@ mod rows {
     pub static SET_BANNER: Row = Row {
         id: "setBanner", number: 1, method: Method::Put, path: "/rest/api/3/announcementBanner",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: None,
@@ -7341,6 +7406,7 @@ mod rows {
     pub static GET_CUSTOM_FIELDS_CONFIGURATIONS: Row = Row {
         id: "getCustomFieldsConfigurations", number: 2, method: Method::Post, path: "/rest/api/3/app/field/context/configuration/list",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[70])),
@@ -7354,6 +7420,7 @@ mod rows {
     pub static UPDATE_MULTIPLE_CUSTOM_FIELD_VALUES: Row = Row {
         id: "updateMultipleCustomFieldValues", number: 3, method: Method::Post, path: "/rest/api/3/app/field/value",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::EMPTY),
         granular: Some(ScopeSet::from_positions(&[162])),
@@ -7367,6 +7434,7 @@ mod rows {
     pub static GET_CUSTOM_FIELD_CONFIGURATION: Row = Row {
         id: "getCustomFieldConfiguration", number: 4, method: Method::Get, path: "/rest/api/3/app/field/{fieldIdOrKey}/context/configuration",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[70])),
@@ -7380,6 +7448,7 @@ mod rows {
     pub static UPDATE_CUSTOM_FIELD_CONFIGURATION: Row = Row {
         id: "updateCustomFieldConfiguration", number: 5, method: Method::Put, path: "/rest/api/3/app/field/{fieldIdOrKey}/context/configuration",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[170])),
@@ -7393,6 +7462,7 @@ mod rows {
     pub static UPDATE_CUSTOM_FIELD_VALUE: Row = Row {
         id: "updateCustomFieldValue", number: 6, method: Method::Put, path: "/rest/api/3/app/field/{fieldIdOrKey}/value",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::EMPTY),
         granular: Some(ScopeSet::from_positions(&[162])),
@@ -7406,6 +7476,7 @@ mod rows {
     pub static GET_APPLICATION_PROPERTY: Row = Row {
         id: "getApplicationProperty", number: 7, method: Method::Get, path: "/rest/api/3/application-properties",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[88])),
@@ -7419,6 +7490,7 @@ mod rows {
     pub static GET_ADVANCED_SETTINGS: Row = Row {
         id: "getAdvancedSettings", number: 8, method: Method::Get, path: "/rest/api/3/application-properties/advanced-settings",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[88])),
@@ -7432,6 +7504,7 @@ mod rows {
     pub static SET_APPLICATION_PROPERTY: Row = Row {
         id: "setApplicationProperty", number: 9, method: Method::Put, path: "/rest/api/3/application-properties/{id}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[186, 88])),
@@ -7445,6 +7518,7 @@ mod rows {
     pub static GET_ALL_APPLICATION_ROLES: Row = Row {
         id: "getAllApplicationRoles", number: 10, method: Method::Get, path: "/rest/api/3/applicationrole",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[61])),
@@ -7458,6 +7532,7 @@ mod rows {
     pub static GET_APPLICATION_ROLE: Row = Row {
         id: "getApplicationRole", number: 11, method: Method::Get, path: "/rest/api/3/applicationrole/{key}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[61])),
@@ -7471,6 +7546,7 @@ mod rows {
     pub static GET_ATTACHMENT_CONTENT: Row = Row {
         id: "getAttachmentContent", number: 12, method: Method::Get, path: "/rest/api/3/attachment/content/{id}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[62])),
@@ -7484,6 +7560,7 @@ mod rows {
     pub static GET_ATTACHMENT_META: Row = Row {
         id: "getAttachmentMeta", number: 13, method: Method::Get, path: "/rest/api/3/attachment/meta",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[88])),
@@ -7497,6 +7574,7 @@ mod rows {
     pub static GET_ATTACHMENT_THUMBNAIL: Row = Row {
         id: "getAttachmentThumbnail", number: 14, method: Method::Get, path: "/rest/api/3/attachment/thumbnail/{id}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[62])),
@@ -7510,6 +7588,7 @@ mod rows {
     pub static REMOVE_ATTACHMENT: Row = Row {
         id: "removeAttachment", number: 15, method: Method::Delete, path: "/rest/api/3/attachment/{id}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[1])),
@@ -7523,6 +7602,7 @@ mod rows {
     pub static GET_ATTACHMENT: Row = Row {
         id: "getAttachment", number: 16, method: Method::Get, path: "/rest/api/3/attachment/{id}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[62, 152, 61, 64, 87])),
@@ -7536,6 +7616,7 @@ mod rows {
     pub static EXPAND_ATTACHMENT_FOR_HUMANS: Row = Row {
         id: "expandAttachmentForHumans", number: 17, method: Method::Get, path: "/rest/api/3/attachment/{id}/expand/human",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[62])),
@@ -7549,6 +7630,7 @@ mod rows {
     pub static EXPAND_ATTACHMENT_FOR_MACHINES: Row = Row {
         id: "expandAttachmentForMachines", number: 18, method: Method::Get, path: "/rest/api/3/attachment/{id}/expand/raw",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[62])),
@@ -7562,6 +7644,7 @@ mod rows {
     pub static GET_AUDIT_RECORDS: Row = Row {
         id: "getAuditRecords", number: 19, method: Method::Get, path: "/rest/api/3/auditing/record",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[63, 152])),
@@ -7575,6 +7658,7 @@ mod rows {
     pub static GET_ALL_SYSTEM_AVATARS: Row = Row {
         id: "getAllSystemAvatars", number: 20, method: Method::Get, path: "/rest/api/3/avatar/{type}/system",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[64])),
@@ -7588,6 +7672,7 @@ mod rows {
     pub static SUBMIT_BULK_DELETE: Row = Row {
         id: "submitBulkDelete", number: 21, method: Method::Post, path: "/rest/api/3/bulk/issues/delete",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[200, 113])),
@@ -7601,6 +7686,7 @@ mod rows {
     pub static GET_BULK_EDITABLE_FIELDS: Row = Row {
         id: "getBulkEditableFields", number: 22, method: Method::Get, path: "/rest/api/3/bulk/issues/fields",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[113])),
@@ -7614,6 +7700,7 @@ mod rows {
     pub static SUBMIT_BULK_EDIT: Row = Row {
         id: "submitBulkEdit", number: 23, method: Method::Post, path: "/rest/api/3/bulk/issues/fields",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[200, 113])),
@@ -7627,6 +7714,7 @@ mod rows {
     pub static SUBMIT_BULK_MOVE: Row = Row {
         id: "submitBulkMove", number: 24, method: Method::Post, path: "/rest/api/3/bulk/issues/move",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[200, 113])),
@@ -7640,6 +7728,7 @@ mod rows {
     pub static GET_AVAILABLE_TRANSITIONS: Row = Row {
         id: "getAvailableTransitions", number: 25, method: Method::Get, path: "/rest/api/3/bulk/issues/transition",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[113])),
@@ -7653,6 +7742,7 @@ mod rows {
     pub static SUBMIT_BULK_TRANSITION: Row = Row {
         id: "submitBulkTransition", number: 26, method: Method::Post, path: "/rest/api/3/bulk/issues/transition",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[200, 113])),
@@ -7666,6 +7756,7 @@ mod rows {
     pub static SUBMIT_BULK_UNWATCH: Row = Row {
         id: "submitBulkUnwatch", number: 27, method: Method::Post, path: "/rest/api/3/bulk/issues/unwatch",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[200, 113])),
@@ -7679,6 +7770,7 @@ mod rows {
     pub static SUBMIT_BULK_WATCH: Row = Row {
         id: "submitBulkWatch", number: 28, method: Method::Post, path: "/rest/api/3/bulk/issues/watch",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[200, 113])),
@@ -7692,6 +7784,7 @@ mod rows {
     pub static GET_BULK_OPERATION_PROGRESS: Row = Row {
         id: "getBulkOperationProgress", number: 29, method: Method::Get, path: "/rest/api/3/bulk/queue/{taskId}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[113])),
@@ -7705,6 +7798,7 @@ mod rows {
     pub static GET_BULK_CHANGELOGS: Row = Row {
         id: "getBulkChangelogs", number: 30, method: Method::Post, path: "/rest/api/3/changelog/bulkfetch",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[94, 64, 105])),
@@ -7718,6 +7812,7 @@ mod rows {
     pub static GET_ALL_USER_DATA_CLASSIFICATION_LEVELS: Row = Row {
         id: "getAllUserDataClassificationLevels", number: 31, method: Method::Get, path: "/rest/api/3/classification-levels",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[136])),
@@ -7731,6 +7826,7 @@ mod rows {
     pub static GET_COMMENTS_BY_IDS: Row = Row {
         id: "getCommentsByIds", number: 32, method: Method::Post, path: "/rest/api/3/comment/list",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[5, 64, 69, 87, 128, 152, 68, 136])),
@@ -7744,6 +7840,7 @@ mod rows {
     pub static GET_COMMENT_PROPERTY_KEYS: Row = Row {
         id: "getCommentPropertyKeys", number: 33, method: Method::Get, path: "/rest/api/3/comment/{commentId}/properties",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[68])),
@@ -7757,6 +7854,7 @@ mod rows {
     pub static DELETE_COMMENT_PROPERTY: Row = Row {
         id: "deleteCommentProperty", number: 34, method: Method::Delete, path: "/rest/api/3/comment/{commentId}/properties/{propertyKey}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[5])),
@@ -7770,6 +7868,7 @@ mod rows {
     pub static GET_COMMENT_PROPERTY: Row = Row {
         id: "getCommentProperty", number: 35, method: Method::Get, path: "/rest/api/3/comment/{commentId}/properties/{propertyKey}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[68])),
@@ -7783,6 +7882,7 @@ mod rows {
     pub static SET_COMMENT_PROPERTY: Row = Row {
         id: "setCommentProperty", number: 36, method: Method::Put, path: "/rest/api/3/comment/{commentId}/properties/{propertyKey}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[168])),
@@ -7796,6 +7896,7 @@ mod rows {
     pub static FIND_COMPONENTS_FOR_PROJECTS: Row = Row {
         id: "findComponentsForProjects", number: 37, method: Method::Get, path: "/rest/api/3/component",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[136, 132, 152, 61, 64, 87])),
@@ -7809,6 +7910,7 @@ mod rows {
     pub static CREATE_COMPONENT: Row = Row {
         id: "createComponent", number: 38, method: Method::Post, path: "/rest/api/3/component",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
         granular: Some(ScopeSet::from_positions(&[136, 152, 210, 61, 64, 87, 132])),
@@ -7822,6 +7924,7 @@ mod rows {
     pub static DELETE_COMPONENT: Row = Row {
         id: "deleteComponent", number: 39, method: Method::Delete, path: "/rest/api/3/component/{id}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
         granular: Some(ScopeSet::from_positions(&[37])),
@@ -7835,6 +7938,7 @@ mod rows {
     pub static GET_COMPONENT: Row = Row {
         id: "getComponent", number: 40, method: Method::Get, path: "/rest/api/3/component/{id}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[136, 132, 152, 61, 64, 87])),
@@ -7848,6 +7952,7 @@ mod rows {
     pub static UPDATE_COMPONENT: Row = Row {
         id: "updateComponent", number: 41, method: Method::Put, path: "/rest/api/3/component/{id}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
         granular: Some(ScopeSet::from_positions(&[136, 152, 210, 61, 64, 87, 132])),
@@ -7861,6 +7966,7 @@ mod rows {
     pub static GET_COMPONENT_RELATED_ISSUES: Row = Row {
         id: "getComponentRelatedIssues", number: 42, method: Method::Get, path: "/rest/api/3/component/{id}/relatedIssueCounts",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[83, 132])),
@@ -7874,6 +7980,7 @@ mod rows {
     pub static GET_FIELD_ASSOCIATION_SCHEMES: Row = Row {
         id: "getFieldAssociationSchemes", number: 43, method: Method::Get, path: "/rest/api/3/config/fieldschemes",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[78])),
@@ -7887,6 +7994,7 @@ mod rows {
     pub static CREATE_FIELD_ASSOCIATION_SCHEME: Row = Row {
         id: "createFieldAssociationScheme", number: 44, method: Method::Post, path: "/rest/api/3/config/fieldschemes",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[177])),
@@ -7900,6 +8008,7 @@ mod rows {
     pub static REMOVE_FIELDS_ASSOCIATED_WITH_SCHEMES: Row = Row {
         id: "removeFieldsAssociatedWithSchemes", number: 45, method: Method::Delete, path: "/rest/api/3/config/fieldschemes/fields",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[178])),
@@ -7913,6 +8022,7 @@ mod rows {
     pub static UPDATE_FIELDS_ASSOCIATED_WITH_SCHEMES: Row = Row {
         id: "updateFieldsAssociatedWithSchemes", number: 46, method: Method::Put, path: "/rest/api/3/config/fieldschemes/fields",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[178])),
@@ -7926,6 +8036,7 @@ mod rows {
     pub static REMOVE_FIELD_ASSOCIATION_SCHEME_ITEM_PARAMETERS: Row = Row {
         id: "removeFieldAssociationSchemeItemParameters", number: 47, method: Method::Delete, path: "/rest/api/3/config/fieldschemes/fields/parameters",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[178])),
@@ -7939,6 +8050,7 @@ mod rows {
     pub static UPDATE_FIELD_ASSOCIATION_SCHEME_ITEM_PARAMETERS: Row = Row {
         id: "updateFieldAssociationSchemeItemParameters", number: 48, method: Method::Put, path: "/rest/api/3/config/fieldschemes/fields/parameters",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[178])),
@@ -7952,6 +8064,7 @@ mod rows {
     pub static GET_PROJECTS_WITH_FIELD_SCHEMES: Row = Row {
         id: "getProjectsWithFieldSchemes", number: 49, method: Method::Get, path: "/rest/api/3/config/fieldschemes/projects",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[78])),
@@ -7965,6 +8078,7 @@ mod rows {
     pub static ASSOCIATE_PROJECTS_TO_FIELD_ASSOCIATION_SCHEMES: Row = Row {
         id: "associateProjectsToFieldAssociationSchemes", number: 50, method: Method::Put, path: "/rest/api/3/config/fieldschemes/projects",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[178])),
@@ -7978,6 +8092,7 @@ mod rows {
     pub static DELETE_FIELD_ASSOCIATION_SCHEME: Row = Row {
         id: "deleteFieldAssociationScheme", number: 51, method: Method::Delete, path: "/rest/api/3/config/fieldschemes/{id}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[177])),
@@ -7991,6 +8106,7 @@ mod rows {
     pub static GET_FIELD_ASSOCIATION_SCHEME_BY_ID: Row = Row {
         id: "getFieldAssociationSchemeById", number: 52, method: Method::Get, path: "/rest/api/3/config/fieldschemes/{id}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[78])),
@@ -8004,6 +8120,7 @@ mod rows {
     pub static UPDATE_FIELD_ASSOCIATION_SCHEME: Row = Row {
         id: "updateFieldAssociationScheme", number: 53, method: Method::Put, path: "/rest/api/3/config/fieldschemes/{id}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[177])),
@@ -8017,6 +8134,7 @@ mod rows {
     pub static CLONE_FIELD_ASSOCIATION_SCHEME: Row = Row {
         id: "cloneFieldAssociationScheme", number: 54, method: Method::Post, path: "/rest/api/3/config/fieldschemes/{id}/clone",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[177])),
@@ -8030,6 +8148,7 @@ mod rows {
     pub static SEARCH_FIELD_ASSOCIATION_SCHEME_FIELDS: Row = Row {
         id: "searchFieldAssociationSchemeFields", number: 55, method: Method::Get, path: "/rest/api/3/config/fieldschemes/{id}/fields",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[79])),
@@ -8043,6 +8162,7 @@ mod rows {
     pub static GET_FIELD_ASSOCIATION_SCHEME_ITEM_PARAMETERS: Row = Row {
         id: "getFieldAssociationSchemeItemParameters", number: 56, method: Method::Get, path: "/rest/api/3/config/fieldschemes/{id}/fields/{fieldId}/parameters",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[79])),
@@ -8056,6 +8176,7 @@ mod rows {
     pub static SEARCH_FIELD_ASSOCIATION_SCHEME_PROJECTS: Row = Row {
         id: "searchFieldAssociationSchemeProjects", number: 57, method: Method::Get, path: "/rest/api/3/config/fieldschemes/{id}/projects",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[79])),
@@ -8069,6 +8190,7 @@ mod rows {
     pub static GET_CONFIGURATION: Row = Row {
         id: "getConfiguration", number: 58, method: Method::Get, path: "/rest/api/3/configuration",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[116])),
         granular: Some(ScopeSet::from_positions(&[88, 108])),
@@ -8082,6 +8204,7 @@ mod rows {
     pub static GET_SELECTED_TIME_TRACKING_IMPLEMENTATION: Row = Row {
         id: "getSelectedTimeTrackingImplementation", number: 59, method: Method::Get, path: "/rest/api/3/configuration/timetracking",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[108])),
@@ -8095,6 +8218,7 @@ mod rows {
     pub static SELECT_TIME_TRACKING_IMPLEMENTATION: Row = Row {
         id: "selectTimeTrackingImplementation", number: 60, method: Method::Put, path: "/rest/api/3/configuration/timetracking",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[197])),
@@ -8108,6 +8232,7 @@ mod rows {
     pub static GET_AVAILABLE_TIME_TRACKING_IMPLEMENTATIONS: Row = Row {
         id: "getAvailableTimeTrackingImplementations", number: 61, method: Method::Get, path: "/rest/api/3/configuration/timetracking/list",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[108])),
@@ -8121,6 +8246,7 @@ mod rows {
     pub static GET_SHARED_TIME_TRACKING_CONFIGURATION: Row = Row {
         id: "getSharedTimeTrackingConfiguration", number: 62, method: Method::Get, path: "/rest/api/3/configuration/timetracking/options",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[108])),
@@ -8134,6 +8260,7 @@ mod rows {
     pub static SET_SHARED_TIME_TRACKING_CONFIGURATION: Row = Row {
         id: "setSharedTimeTrackingConfiguration", number: 63, method: Method::Put, path: "/rest/api/3/configuration/timetracking/options",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[197, 108])),
@@ -8147,6 +8274,7 @@ mod rows {
     pub static GET_CUSTOM_FIELD_OPTION: Row = Row {
         id: "getCustomFieldOption", number: 64, method: Method::Get, path: "/rest/api/3/customFieldOption/{id}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[83, 81])),
@@ -8160,6 +8288,7 @@ mod rows {
     pub static GET_ALL_DASHBOARDS: Row = Row {
         id: "getAllDashboards", number: 65, method: Method::Get, path: "/rest/api/3/dashboard",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[72, 87, 136, 128, 152, 61, 64, 98, 102, 127, 130, 132])),
@@ -8173,6 +8302,7 @@ mod rows {
     pub static CREATE_DASHBOARD: Row = Row {
         id: "createDashboard", number: 66, method: Method::Post, path: "/rest/api/3/dashboard",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[72, 87, 136, 128, 152, 172, 61, 64, 98, 102, 127, 130, 132])),
@@ -8186,6 +8316,7 @@ mod rows {
     pub static BULK_EDIT_DASHBOARDS: Row = Row {
         id: "bulkEditDashboards", number: 67, method: Method::Put, path: "/rest/api/3/dashboard/bulk/edit",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[72, 87, 136, 128, 152, 172, 61, 64, 98, 102, 127, 130, 132])),
@@ -8199,6 +8330,7 @@ mod rows {
     pub static GET_ALL_AVAILABLE_DASHBOARD_GADGETS: Row = Row {
         id: "getAllAvailableDashboardGadgets", number: 68, method: Method::Get, path: "/rest/api/3/dashboard/gadgets",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[72])),
@@ -8212,6 +8344,7 @@ mod rows {
     pub static GET_DASHBOARDS_PAGINATED: Row = Row {
         id: "getDashboardsPaginated", number: 69, method: Method::Get, path: "/rest/api/3/dashboard/search",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[72, 87, 136, 128, 152, 61, 64, 98, 102, 127, 130, 132])),
@@ -8225,6 +8358,7 @@ mod rows {
     pub static GET_ALL_GADGETS: Row = Row {
         id: "getAllGadgets", number: 70, method: Method::Get, path: "/rest/api/3/dashboard/{dashboardId}/gadget",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[72])),
@@ -8238,6 +8372,7 @@ mod rows {
     pub static ADD_GADGET: Row = Row {
         id: "addGadget", number: 71, method: Method::Post, path: "/rest/api/3/dashboard/{dashboardId}/gadget",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202, 117])),
         granular: Some(ScopeSet::from_positions(&[172, 72])),
@@ -8251,6 +8386,7 @@ mod rows {
     pub static REMOVE_GADGET: Row = Row {
         id: "removeGadget", number: 72, method: Method::Delete, path: "/rest/api/3/dashboard/{dashboardId}/gadget/{gadgetId}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[172])),
@@ -8264,6 +8400,7 @@ mod rows {
     pub static UPDATE_GADGET: Row = Row {
         id: "updateGadget", number: 73, method: Method::Put, path: "/rest/api/3/dashboard/{dashboardId}/gadget/{gadgetId}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[172])),
@@ -8277,6 +8414,7 @@ mod rows {
     pub static GET_DASHBOARD_ITEM_PROPERTY_KEYS: Row = Row {
         id: "getDashboardItemPropertyKeys", number: 74, method: Method::Get, path: "/rest/api/3/dashboard/{dashboardId}/items/{itemId}/properties",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[71])),
@@ -8290,6 +8428,7 @@ mod rows {
     pub static DELETE_DASHBOARD_ITEM_PROPERTY: Row = Row {
         id: "deleteDashboardItemProperty", number: 75, method: Method::Delete, path: "/rest/api/3/dashboard/{dashboardId}/items/{itemId}/properties/{propertyKey}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[7])),
@@ -8303,6 +8442,7 @@ mod rows {
     pub static GET_DASHBOARD_ITEM_PROPERTY: Row = Row {
         id: "getDashboardItemProperty", number: 76, method: Method::Get, path: "/rest/api/3/dashboard/{dashboardId}/items/{itemId}/properties/{propertyKey}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[71])),
@@ -8316,6 +8456,7 @@ mod rows {
     pub static SET_DASHBOARD_ITEM_PROPERTY: Row = Row {
         id: "setDashboardItemProperty", number: 77, method: Method::Put, path: "/rest/api/3/dashboard/{dashboardId}/items/{itemId}/properties/{propertyKey}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[171])),
@@ -8329,6 +8470,7 @@ mod rows {
     pub static DELETE_DASHBOARD: Row = Row {
         id: "deleteDashboard", number: 78, method: Method::Delete, path: "/rest/api/3/dashboard/{id}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[8])),
@@ -8342,6 +8484,7 @@ mod rows {
     pub static GET_DASHBOARD: Row = Row {
         id: "getDashboard", number: 79, method: Method::Get, path: "/rest/api/3/dashboard/{id}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[72, 87, 136, 128, 152, 61, 64, 98, 102, 127, 130, 132])),
@@ -8355,6 +8498,7 @@ mod rows {
     pub static UPDATE_DASHBOARD: Row = Row {
         id: "updateDashboard", number: 80, method: Method::Put, path: "/rest/api/3/dashboard/{id}",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[72, 87, 136, 128, 152, 172, 61, 64, 98, 102, 127, 130, 132])),
@@ -8368,6 +8512,7 @@ mod rows {
     pub static COPY_DASHBOARD: Row = Row {
         id: "copyDashboard", number: 81, method: Method::Post, path: "/rest/api/3/dashboard/{id}/copy",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[72, 87, 136, 128, 152, 172, 61, 64, 98, 102, 127, 130, 132])),
@@ -8381,6 +8526,7 @@ mod rows {
     pub static GET_POLICY: Row = Row {
         id: "getPolicy", number: 82, method: Method::Get, path: "/rest/api/3/data-policy",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: None,
@@ -8394,6 +8540,7 @@ mod rows {
     pub static GET_POLICIES: Row = Row {
         id: "getPolicies", number: 83, method: Method::Get, path: "/rest/api/3/data-policy/project",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: None,
@@ -8407,6 +8554,7 @@ mod rows {
     pub static GET_EVENTS: Row = Row {
         id: "getEvents", number: 84, method: Method::Get, path: "/rest/api/3/events",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[90])),
@@ -8420,6 +8568,7 @@ mod rows {
     pub static ANALYSE_EXPRESSION: Row = Row {
         id: "analyseExpression", number: 85, method: Method::Post, path: "/rest/api/3/expression/analyse",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117, 116])),
         granular: Some(ScopeSet::from_positions(&[83, 115])),
@@ -8433,6 +8582,7 @@ mod rows {
     pub static EVALUATE_JIRA_EXPRESSION: Row = Row {
         id: "evaluateJiraExpression", number: 86, method: Method::Post, path: "/rest/api/3/expression/eval",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117, 116])),
         granular: Some(ScopeSet::from_positions(&[115])),
@@ -8446,6 +8596,7 @@ mod rows {
     pub static EVALUATE_JSISJIRA_EXPRESSION: Row = Row {
         id: "evaluateJSISJiraExpression", number: 87, method: Method::Post, path: "/rest/api/3/expression/evaluate",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117, 116])),
         granular: Some(ScopeSet::from_positions(&[115])),
@@ -8459,6 +8610,7 @@ mod rows {
     pub static GET_FIELDS: Row = Row {
         id: "getFields", number: 88, method: Method::Get, path: "/rest/api/3/field",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[83, 64, 127, 136, 79])),
@@ -8472,6 +8624,7 @@ mod rows {
     pub static CREATE_CUSTOM_FIELD: Row = Row {
         id: "createCustomField", number: 89, method: Method::Post, path: "/rest/api/3/field",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[181, 64, 83, 127, 136, 79])),
@@ -8485,6 +8638,7 @@ mod rows {
     pub static REMOVE_ASSOCIATIONS: Row = Row {
         id: "removeAssociations", number: 90, method: Method::Delete, path: "/rest/api/3/field/association",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[178])),
@@ -8498,6 +8652,7 @@ mod rows {
     pub static CREATE_ASSOCIATIONS: Row = Row {
         id: "createAssociations", number: 91, method: Method::Put, path: "/rest/api/3/field/association",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[178])),
@@ -8511,6 +8666,7 @@ mod rows {
     pub static GET_FIELDS_PAGINATED: Row = Row {
         id: "getFieldsPaginated", number: 92, method: Method::Get, path: "/rest/api/3/field/search",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[83, 79])),
@@ -8524,6 +8680,7 @@ mod rows {
     pub static GET_TRASHED_FIELDS_PAGINATED: Row = Row {
         id: "getTrashedFieldsPaginated", number: 93, method: Method::Get, path: "/rest/api/3/field/search/trashed",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[83, 79, 152])),
@@ -8537,6 +8694,7 @@ mod rows {
     pub static UPDATE_CUSTOM_FIELD: Row = Row {
         id: "updateCustomField", number: 94, method: Method::Put, path: "/rest/api/3/field/{fieldId}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[181])),
@@ -8550,6 +8708,7 @@ mod rows {
     pub static GET_FIELD_PROJECT_ASSOCIATIONS: Row = Row {
         id: "getFieldProjectAssociations", number: 95, method: Method::Get, path: "/rest/api/3/field/{fieldId}/association/project",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[83, 79])),
@@ -8563,6 +8722,7 @@ mod rows {
     pub static GET_CONTEXTS_FOR_FIELD: Row = Row {
         id: "getContextsForField", number: 96, method: Method::Get, path: "/rest/api/3/field/{fieldId}/context",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[83, 70])),
@@ -8576,6 +8736,7 @@ mod rows {
     pub static CREATE_CUSTOM_FIELD_CONTEXT: Row = Row {
         id: "createCustomFieldContext", number: 97, method: Method::Post, path: "/rest/api/3/field/{fieldId}/context",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[83, 181, 70])),
@@ -8589,6 +8750,7 @@ mod rows {
     pub static GET_DEFAULT_VALUES: Row = Row {
         id: "getDefaultValues", number: 98, method: Method::Get, path: "/rest/api/3/field/{fieldId}/context/defaultValue",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[80])),
@@ -8602,6 +8764,7 @@ mod rows {
     pub static SET_DEFAULT_VALUES: Row = Row {
         id: "setDefaultValues", number: 99, method: Method::Put, path: "/rest/api/3/field/{fieldId}/context/defaultValue",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[179])),
@@ -8615,6 +8778,7 @@ mod rows {
     pub static GET_CONTEXT_DEFAULT_VALUES: Row = Row {
         id: "getContextDefaultValues", number: 100, method: Method::Get, path: "/rest/api/3/field/{fieldId}/context/defaultValues",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[80])),
@@ -8628,6 +8792,7 @@ mod rows {
     pub static GET_ISSUE_TYPE_MAPPINGS_FOR_CONTEXTS: Row = Row {
         id: "getIssueTypeMappingsForContexts", number: 101, method: Method::Get, path: "/rest/api/3/field/{fieldId}/context/issuetypemapping",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[83])),
@@ -8641,6 +8806,7 @@ mod rows {
     pub static GET_CUSTOM_FIELD_CONTEXTS_FOR_PROJECTS_AND_ISSUE_TYPES: Row = Row {
         id: "getCustomFieldContextsForProjectsAndIssueTypes", number: 102, method: Method::Post, path: "/rest/api/3/field/{fieldId}/context/mapping",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[83])),
@@ -8654,6 +8820,7 @@ mod rows {
     pub static GET_PROJECT_CONTEXT_MAPPING: Row = Row {
         id: "getProjectContextMapping", number: 103, method: Method::Get, path: "/rest/api/3/field/{fieldId}/context/projectmapping",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[83])),
@@ -8667,6 +8834,7 @@ mod rows {
     pub static DELETE_CUSTOM_FIELD_CONTEXT: Row = Row {
         id: "deleteCustomFieldContext", number: 104, method: Method::Delete, path: "/rest/api/3/field/{fieldId}/context/{contextId}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[15])),
@@ -8680,6 +8848,7 @@ mod rows {
     pub static UPDATE_CUSTOM_FIELD_CONTEXT: Row = Row {
         id: "updateCustomFieldContext", number: 105, method: Method::Put, path: "/rest/api/3/field/{fieldId}/context/{contextId}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[181])),
@@ -8693,6 +8862,7 @@ mod rows {
     pub static ADD_ISSUE_TYPES_TO_CONTEXT: Row = Row {
         id: "addIssueTypesToContext", number: 106, method: Method::Put, path: "/rest/api/3/field/{fieldId}/context/{contextId}/issuetype",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[181])),
@@ -8706,6 +8876,7 @@ mod rows {
     pub static REMOVE_ISSUE_TYPES_FROM_CONTEXT: Row = Row {
         id: "removeIssueTypesFromContext", number: 107, method: Method::Post, path: "/rest/api/3/field/{fieldId}/context/{contextId}/issuetype/remove",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[181])),
@@ -8719,6 +8890,7 @@ mod rows {
     pub static GET_OPTIONS_FOR_CONTEXT: Row = Row {
         id: "getOptionsForContext", number: 108, method: Method::Get, path: "/rest/api/3/field/{fieldId}/context/{contextId}/option",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[81])),
@@ -8732,6 +8904,7 @@ mod rows {
     pub static CREATE_CUSTOM_FIELD_OPTION: Row = Row {
         id: "createCustomFieldOption", number: 109, method: Method::Post, path: "/rest/api/3/field/{fieldId}/context/{contextId}/option",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[81, 180])),
@@ -8745,6 +8918,7 @@ mod rows {
     pub static UPDATE_CUSTOM_FIELD_OPTION: Row = Row {
         id: "updateCustomFieldOption", number: 110, method: Method::Put, path: "/rest/api/3/field/{fieldId}/context/{contextId}/option",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[81, 180])),
@@ -8758,6 +8932,7 @@ mod rows {
     pub static REORDER_CUSTOM_FIELD_OPTIONS: Row = Row {
         id: "reorderCustomFieldOptions", number: 111, method: Method::Put, path: "/rest/api/3/field/{fieldId}/context/{contextId}/option/move",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[180])),
@@ -8771,6 +8946,7 @@ mod rows {
     pub static DELETE_CUSTOM_FIELD_OPTION: Row = Row {
         id: "deleteCustomFieldOption", number: 112, method: Method::Delete, path: "/rest/api/3/field/{fieldId}/context/{contextId}/option/{optionId}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[14])),
@@ -8784,6 +8960,7 @@ mod rows {
     pub static REPLACE_CUSTOM_FIELD_OPTION: Row = Row {
         id: "replaceCustomFieldOption", number: 113, method: Method::Delete, path: "/rest/api/3/field/{fieldId}/context/{contextId}/option/{optionId}/issue",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[81, 180])),
@@ -8797,6 +8974,7 @@ mod rows {
     pub static ASSIGN_PROJECTS_TO_CUSTOM_FIELD_CONTEXT: Row = Row {
         id: "assignProjectsToCustomFieldContext", number: 114, method: Method::Put, path: "/rest/api/3/field/{fieldId}/context/{contextId}/project",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[181])),
@@ -8810,6 +8988,7 @@ mod rows {
     pub static REMOVE_CUSTOM_FIELD_CONTEXT_FROM_PROJECTS: Row = Row {
         id: "removeCustomFieldContextFromProjects", number: 115, method: Method::Post, path: "/rest/api/3/field/{fieldId}/context/{contextId}/project/remove",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[181])),
@@ -8823,6 +9002,7 @@ mod rows {
     pub static GET_CONTEXTS_FOR_FIELD_DEPRECATED: Row = Row {
         id: "getContextsForFieldDeprecated", number: 116, method: Method::Get, path: "/rest/api/3/field/{fieldId}/contexts",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
         granular: Some(ScopeSet::from_positions(&[83, 64, 127, 136])),
@@ -8836,6 +9016,7 @@ mod rows {
     pub static GET_SCREENS_FOR_FIELD: Row = Row {
         id: "getScreensForField", number: 117, method: Method::Get, path: "/rest/api/3/field/{fieldId}/screens",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
         granular: Some(ScopeSet::from_positions(&[143, 64, 127, 136, 142])),
@@ -8849,6 +9030,7 @@ mod rows {
     pub static GET_ALL_ISSUE_FIELD_OPTIONS: Row = Row {
         id: "getAllIssueFieldOptions", number: 118, method: Method::Get, path: "/rest/api/3/field/{fieldKey}/option",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[81])),
@@ -8862,6 +9044,7 @@ mod rows {
     pub static CREATE_ISSUE_FIELD_OPTION: Row = Row {
         id: "createIssueFieldOption", number: 119, method: Method::Post, path: "/rest/api/3/field/{fieldKey}/option",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[180])),
@@ -8875,6 +9058,7 @@ mod rows {
     pub static GET_SELECTABLE_ISSUE_FIELD_OPTIONS: Row = Row {
         id: "getSelectableIssueFieldOptions", number: 120, method: Method::Get, path: "/rest/api/3/field/{fieldKey}/option/suggestions/edit",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[81])),
@@ -8888,6 +9072,7 @@ mod rows {
     pub static GET_VISIBLE_ISSUE_FIELD_OPTIONS: Row = Row {
         id: "getVisibleIssueFieldOptions", number: 121, method: Method::Get, path: "/rest/api/3/field/{fieldKey}/option/suggestions/search",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[81])),
@@ -8901,6 +9086,7 @@ mod rows {
     pub static DELETE_ISSUE_FIELD_OPTION: Row = Row {
         id: "deleteIssueFieldOption", number: 122, method: Method::Delete, path: "/rest/api/3/field/{fieldKey}/option/{optionId}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[14])),
@@ -8914,6 +9100,7 @@ mod rows {
     pub static GET_ISSUE_FIELD_OPTION: Row = Row {
         id: "getIssueFieldOption", number: 123, method: Method::Get, path: "/rest/api/3/field/{fieldKey}/option/{optionId}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[81])),
@@ -8927,6 +9114,7 @@ mod rows {
     pub static UPDATE_ISSUE_FIELD_OPTION: Row = Row {
         id: "updateIssueFieldOption", number: 124, method: Method::Put, path: "/rest/api/3/field/{fieldKey}/option/{optionId}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[180])),
@@ -8940,6 +9128,7 @@ mod rows {
     pub static REPLACE_ISSUE_FIELD_OPTION: Row = Row {
         id: "replaceIssueFieldOption", number: 125, method: Method::Delete, path: "/rest/api/3/field/{fieldKey}/option/{optionId}/issue",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[180, 14])),
@@ -8953,6 +9142,7 @@ mod rows {
     pub static DELETE_CUSTOM_FIELD: Row = Row {
         id: "deleteCustomField", number: 126, method: Method::Delete, path: "/rest/api/3/field/{id}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[15])),
@@ -8966,6 +9156,7 @@ mod rows {
     pub static RESTORE_CUSTOM_FIELD: Row = Row {
         id: "restoreCustomField", number: 127, method: Method::Post, path: "/rest/api/3/field/{id}/restore",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[181])),
@@ -8979,6 +9170,7 @@ mod rows {
     pub static TRASH_CUSTOM_FIELD: Row = Row {
         id: "trashCustomField", number: 128, method: Method::Post, path: "/rest/api/3/field/{id}/trash",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[15])),
@@ -8992,6 +9184,7 @@ mod rows {
     pub static GET_ALL_FIELD_CONFIGURATIONS: Row = Row {
         id: "getAllFieldConfigurations", number: 129, method: Method::Get, path: "/rest/api/3/fieldconfiguration",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[79])),
@@ -9005,6 +9198,7 @@ mod rows {
     pub static CREATE_FIELD_CONFIGURATION: Row = Row {
         id: "createFieldConfiguration", number: 130, method: Method::Post, path: "/rest/api/3/fieldconfiguration",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[79, 178])),
@@ -9018,6 +9212,7 @@ mod rows {
     pub static DELETE_FIELD_CONFIGURATION: Row = Row {
         id: "deleteFieldConfiguration", number: 131, method: Method::Delete, path: "/rest/api/3/fieldconfiguration/{id}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[13])),
@@ -9031,6 +9226,7 @@ mod rows {
     pub static UPDATE_FIELD_CONFIGURATION: Row = Row {
         id: "updateFieldConfiguration", number: 132, method: Method::Put, path: "/rest/api/3/fieldconfiguration/{id}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[178])),
@@ -9044,6 +9240,7 @@ mod rows {
     pub static GET_FIELD_CONFIGURATION_ITEMS: Row = Row {
         id: "getFieldConfigurationItems", number: 133, method: Method::Get, path: "/rest/api/3/fieldconfiguration/{id}/fields",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[79])),
@@ -9057,6 +9254,7 @@ mod rows {
     pub static UPDATE_FIELD_CONFIGURATION_ITEMS: Row = Row {
         id: "updateFieldConfigurationItems", number: 134, method: Method::Put, path: "/rest/api/3/fieldconfiguration/{id}/fields",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[178])),
@@ -9070,6 +9268,7 @@ mod rows {
     pub static GET_ALL_FIELD_CONFIGURATION_SCHEMES: Row = Row {
         id: "getAllFieldConfigurationSchemes", number: 135, method: Method::Get, path: "/rest/api/3/fieldconfigurationscheme",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[78])),
@@ -9083,6 +9282,7 @@ mod rows {
     pub static CREATE_FIELD_CONFIGURATION_SCHEME: Row = Row {
         id: "createFieldConfigurationScheme", number: 136, method: Method::Post, path: "/rest/api/3/fieldconfigurationscheme",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[177, 78])),
@@ -9096,6 +9296,7 @@ mod rows {
     pub static GET_FIELD_CONFIGURATION_SCHEME_MAPPINGS: Row = Row {
         id: "getFieldConfigurationSchemeMappings", number: 137, method: Method::Get, path: "/rest/api/3/fieldconfigurationscheme/mapping",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[78])),
@@ -9109,6 +9310,7 @@ mod rows {
     pub static GET_FIELD_CONFIGURATION_SCHEME_PROJECT_MAPPING: Row = Row {
         id: "getFieldConfigurationSchemeProjectMapping", number: 138, method: Method::Get, path: "/rest/api/3/fieldconfigurationscheme/project",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[78])),
@@ -9122,6 +9324,7 @@ mod rows {
     pub static ASSIGN_FIELD_CONFIGURATION_SCHEME_TO_PROJECT: Row = Row {
         id: "assignFieldConfigurationSchemeToProject", number: 139, method: Method::Put, path: "/rest/api/3/fieldconfigurationscheme/project",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[177])),
@@ -9135,6 +9338,7 @@ mod rows {
     pub static DELETE_FIELD_CONFIGURATION_SCHEME: Row = Row {
         id: "deleteFieldConfigurationScheme", number: 140, method: Method::Delete, path: "/rest/api/3/fieldconfigurationscheme/{id}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[12])),
@@ -9148,6 +9352,7 @@ mod rows {
     pub static UPDATE_FIELD_CONFIGURATION_SCHEME: Row = Row {
         id: "updateFieldConfigurationScheme", number: 141, method: Method::Put, path: "/rest/api/3/fieldconfigurationscheme/{id}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[177])),
@@ -9161,6 +9366,7 @@ mod rows {
     pub static SET_FIELD_CONFIGURATION_SCHEME_MAPPING: Row = Row {
         id: "setFieldConfigurationSchemeMapping", number: 142, method: Method::Put, path: "/rest/api/3/fieldconfigurationscheme/{id}/mapping",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[177, 78])),
@@ -9174,6 +9380,7 @@ mod rows {
     pub static REMOVE_ISSUE_TYPES_FROM_GLOBAL_FIELD_CONFIGURATION_SCHEME: Row = Row {
         id: "removeIssueTypesFromGlobalFieldConfigurationScheme", number: 143, method: Method::Post, path: "/rest/api/3/fieldconfigurationscheme/{id}/mapping/delete",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[177])),
@@ -9187,6 +9394,7 @@ mod rows {
     pub static CREATE_FILTER: Row = Row {
         id: "createFilter", number: 144, method: Method::Post, path: "/rest/api/3/filter",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[86, 87, 136, 128, 152, 184, 61, 64, 98, 102, 127, 130, 132])),
@@ -9200,6 +9408,7 @@ mod rows {
     pub static GET_DEFAULT_SHARE_SCOPE: Row = Row {
         id: "getDefaultShareScope", number: 145, method: Method::Get, path: "/rest/api/3/filter/defaultShareScope",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[85])),
@@ -9213,6 +9422,7 @@ mod rows {
     pub static SET_DEFAULT_SHARE_SCOPE: Row = Row {
         id: "setDefaultShareScope", number: 146, method: Method::Put, path: "/rest/api/3/filter/defaultShareScope",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[183, 85])),
@@ -9226,6 +9436,7 @@ mod rows {
     pub static GET_FAVOURITE_FILTERS: Row = Row {
         id: "getFavouriteFilters", number: 147, method: Method::Get, path: "/rest/api/3/filter/favourite",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[86, 87, 136, 128, 152, 118, 61, 64, 98])),
@@ -9239,6 +9450,7 @@ mod rows {
     pub static GET_MY_FILTERS: Row = Row {
         id: "getMyFilters", number: 148, method: Method::Get, path: "/rest/api/3/filter/my",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[86, 87, 136, 128, 152, 118, 61, 64, 98])),
@@ -9252,6 +9464,7 @@ mod rows {
     pub static GET_FILTERS_PAGINATED: Row = Row {
         id: "getFiltersPaginated", number: 149, method: Method::Get, path: "/rest/api/3/filter/search",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[86, 87, 136, 128, 152, 118, 61, 64, 98])),
@@ -9265,6 +9478,7 @@ mod rows {
     pub static DELETE_FILTER: Row = Row {
         id: "deleteFilter", number: 150, method: Method::Delete, path: "/rest/api/3/filter/{id}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[17])),
@@ -9278,6 +9492,7 @@ mod rows {
     pub static GET_FILTER: Row = Row {
         id: "getFilter", number: 151, method: Method::Get, path: "/rest/api/3/filter/{id}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[86, 87, 136, 128, 152, 118, 61, 64, 98])),
@@ -9291,6 +9506,7 @@ mod rows {
     pub static UPDATE_FILTER: Row = Row {
         id: "updateFilter", number: 152, method: Method::Put, path: "/rest/api/3/filter/{id}",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[184, 86, 87, 136, 128, 152, 118, 61, 64, 98])),
@@ -9304,6 +9520,7 @@ mod rows {
     pub static RESET_COLUMNS: Row = Row {
         id: "resetColumns", number: 153, method: Method::Delete, path: "/rest/api/3/filter/{id}/columns",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[16])),
@@ -9317,6 +9534,7 @@ mod rows {
     pub static GET_COLUMNS: Row = Row {
         id: "getColumns", number: 154, method: Method::Get, path: "/rest/api/3/filter/{id}/columns",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[84])),
@@ -9330,6 +9548,7 @@ mod rows {
     pub static SET_COLUMNS: Row = Row {
         id: "setColumns", number: 155, method: Method::Put, path: "/rest/api/3/filter/{id}/columns",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[182])),
@@ -9343,6 +9562,7 @@ mod rows {
     pub static DELETE_FAVOURITE_FOR_FILTER: Row = Row {
         id: "deleteFavouriteForFilter", number: 156, method: Method::Delete, path: "/rest/api/3/filter/{id}/favourite",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[184, 61, 64, 86, 87, 98, 102, 127, 128, 130, 132, 136, 152])),
@@ -9356,6 +9576,7 @@ mod rows {
     pub static SET_FAVOURITE_FOR_FILTER: Row = Row {
         id: "setFavouriteForFilter", number: 157, method: Method::Put, path: "/rest/api/3/filter/{id}/favourite",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[86, 87, 136, 128, 152, 184, 118, 61, 64, 98])),
@@ -9369,6 +9590,7 @@ mod rows {
     pub static CHANGE_FILTER_OWNER: Row = Row {
         id: "changeFilterOwner", number: 158, method: Method::Put, path: "/rest/api/3/filter/{id}/owner",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[86, 184])),
@@ -9382,6 +9604,7 @@ mod rows {
     pub static GET_SHARE_PERMISSIONS: Row = Row {
         id: "getSharePermissions", number: 159, method: Method::Get, path: "/rest/api/3/filter/{id}/permission",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[86, 87, 136, 152, 61, 64, 98, 102, 127, 128, 130, 132])),
@@ -9395,6 +9618,7 @@ mod rows {
     pub static ADD_SHARE_PERMISSION: Row = Row {
         id: "addSharePermission", number: 160, method: Method::Post, path: "/rest/api/3/filter/{id}/permission",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[184, 86, 87, 136, 152, 61, 64, 98, 102, 127, 128, 130, 132])),
@@ -9408,6 +9632,7 @@ mod rows {
     pub static DELETE_SHARE_PERMISSION: Row = Row {
         id: "deleteSharePermission", number: 161, method: Method::Delete, path: "/rest/api/3/filter/{id}/permission/{permissionId}",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[184])),
@@ -9421,6 +9646,7 @@ mod rows {
     pub static GET_SHARE_PERMISSION: Row = Row {
         id: "getSharePermission", number: 162, method: Method::Get, path: "/rest/api/3/filter/{id}/permission/{permissionId}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[86, 87, 136, 128, 152, 61, 64, 98, 102, 127, 130, 132])),
@@ -9434,6 +9660,7 @@ mod rows {
     pub static BULK_PIN_UNPIN_PROJECTS_ASYNC: Row = Row {
         id: "bulkPinUnpinProjectsAsync", number: 163, method: Method::Post, path: "/rest/api/3/forge/panel/action/bulk/async",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
         granular: None,
@@ -9447,6 +9674,7 @@ mod rows {
     pub static REMOVE_GROUP: Row = Row {
         id: "removeGroup", number: 164, method: Method::Delete, path: "/rest/api/3/group",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[18])),
@@ -9460,6 +9688,7 @@ mod rows {
     pub static GET_GROUP: Row = Row {
         id: "getGroup", number: 165, method: Method::Get, path: "/rest/api/3/group",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[116])),
         granular: Some(ScopeSet::from_positions(&[87, 152, 64])),
@@ -9473,6 +9702,7 @@ mod rows {
     pub static CREATE_GROUP: Row = Row {
         id: "createGroup", number: 166, method: Method::Post, path: "/rest/api/3/group",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[87, 152, 185, 64])),
@@ -9486,6 +9716,7 @@ mod rows {
     pub static BULK_GET_GROUPS: Row = Row {
         id: "bulkGetGroups", number: 167, method: Method::Get, path: "/rest/api/3/group/bulk",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[116])),
         granular: Some(ScopeSet::from_positions(&[87])),
@@ -9499,6 +9730,7 @@ mod rows {
     pub static GET_USERS_FROM_GROUP: Row = Row {
         id: "getUsersFromGroup", number: 168, method: Method::Get, path: "/rest/api/3/group/member",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[87, 152, 64])),
@@ -9512,6 +9744,7 @@ mod rows {
     pub static REMOVE_USER_FROM_GROUP: Row = Row {
         id: "removeUserFromGroup", number: 169, method: Method::Delete, path: "/rest/api/3/group/user",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[185])),
@@ -9525,6 +9758,7 @@ mod rows {
     pub static ADD_USER_TO_GROUP: Row = Row {
         id: "addUserToGroup", number: 170, method: Method::Post, path: "/rest/api/3/group/user",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[185, 64, 87, 152])),
@@ -9538,6 +9772,7 @@ mod rows {
     pub static FIND_GROUPS: Row = Row {
         id: "findGroups", number: 171, method: Method::Get, path: "/rest/api/3/groups/picker",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[116])),
         granular: Some(ScopeSet::from_positions(&[87])),
@@ -9551,6 +9786,7 @@ mod rows {
     pub static FIND_USERS_AND_GROUPS: Row = Row {
         id: "findUsersAndGroups", number: 172, method: Method::Get, path: "/rest/api/3/groupuserpicker",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[87, 152])),
@@ -9564,6 +9800,7 @@ mod rows {
     pub static GET_LICENSE: Row = Row {
         id: "getLicense", number: 173, method: Method::Get, path: "/rest/api/3/instance/license",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[120])),
@@ -9577,6 +9814,7 @@ mod rows {
     pub static CREATE_ISSUE: Row = Row {
         id: "createIssue", number: 174, method: Method::Post, path: "/rest/api/3/issue",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[200, 169, 168, 163, 113])),
@@ -9590,6 +9828,7 @@ mod rows {
     pub static ARCHIVE_ISSUES_ASYNC: Row = Row {
         id: "archiveIssuesAsync", number: 175, method: Method::Post, path: "/rest/api/3/issue/archive",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[200])),
@@ -9603,6 +9842,7 @@ mod rows {
     pub static ARCHIVE_ISSUES: Row = Row {
         id: "archiveIssues", number: 176, method: Method::Put, path: "/rest/api/3/issue/archive",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[200])),
@@ -9616,6 +9856,7 @@ mod rows {
     pub static CREATE_ISSUES: Row = Row {
         id: "createIssues", number: 177, method: Method::Post, path: "/rest/api/3/issue/bulk",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[200, 169, 168, 163, 113])),
@@ -9629,6 +9870,7 @@ mod rows {
     pub static BULK_FETCH_ISSUES: Row = Row {
         id: "bulkFetchIssues", number: 178, method: Method::Post, path: "/rest/api/3/issue/bulkfetch",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[94, 95, 110, 105, 64, 113, 148, 152, 79])),
@@ -9642,6 +9884,7 @@ mod rows {
     pub static GET_CREATE_ISSUE_META: Row = Row {
         id: "getCreateIssueMeta", number: 179, method: Method::Get, path: "/rest/api/3/issue/createmeta",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[94, 64, 79])),
@@ -9655,6 +9898,7 @@ mod rows {
     pub static GET_CREATE_ISSUE_META_ISSUE_TYPES: Row = Row {
         id: "getCreateIssueMetaIssueTypes", number: 180, method: Method::Get, path: "/rest/api/3/issue/createmeta/{projectIdOrKey}/issuetypes",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[94, 64, 79])),
@@ -9668,6 +9912,7 @@ mod rows {
     pub static GET_CREATE_ISSUE_META_ISSUE_TYPE_ID: Row = Row {
         id: "getCreateIssueMetaIssueTypeId", number: 181, method: Method::Get, path: "/rest/api/3/issue/createmeta/{projectIdOrKey}/issuetypes/{issueTypeId}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[94, 64, 79])),
@@ -9681,6 +9926,7 @@ mod rows {
     pub static GET_ISSUE_LIMIT_REPORT: Row = Row {
         id: "getIssueLimitReport", number: 182, method: Method::Get, path: "/rest/api/3/issue/limit/report",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[136, 113])),
@@ -9694,6 +9940,7 @@ mod rows {
     pub static GET_ISSUE_PICKER_RESOURCE: Row = Row {
         id: "getIssuePickerResource", number: 183, method: Method::Get, path: "/rest/api/3/issue/picker",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[89])),
@@ -9707,6 +9954,7 @@ mod rows {
     pub static BULK_SET_ISSUES_PROPERTIES_LIST: Row = Row {
         id: "bulkSetIssuesPropertiesList", number: 184, method: Method::Post, path: "/rest/api/3/issue/properties",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[195])),
@@ -9720,6 +9968,7 @@ mod rows {
     pub static BULK_SET_ISSUE_PROPERTIES_BY_ISSUE: Row = Row {
         id: "bulkSetIssuePropertiesByIssue", number: 185, method: Method::Post, path: "/rest/api/3/issue/properties/multi",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[195])),
@@ -9733,6 +9982,7 @@ mod rows {
     pub static BULK_DELETE_ISSUE_PROPERTY: Row = Row {
         id: "bulkDeleteIssueProperty", number: 186, method: Method::Delete, path: "/rest/api/3/issue/properties/{propertyKey}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[27])),
@@ -9746,6 +9996,7 @@ mod rows {
     pub static BULK_SET_ISSUE_PROPERTY: Row = Row {
         id: "bulkSetIssueProperty", number: 187, method: Method::Put, path: "/rest/api/3/issue/properties/{propertyKey}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[115, 195])),
@@ -9759,6 +10010,7 @@ mod rows {
     pub static UNARCHIVE_ISSUES: Row = Row {
         id: "unarchiveIssues", number: 188, method: Method::Put, path: "/rest/api/3/issue/unarchive",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[200])),
@@ -9772,6 +10024,7 @@ mod rows {
     pub static GET_IS_WATCHING_ISSUE_BULK: Row = Row {
         id: "getIsWatchingIssueBulk", number: 189, method: Method::Post, path: "/rest/api/3/issue/watching",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[112, 152])),
@@ -9785,6 +10038,7 @@ mod rows {
     pub static DELETE_ISSUE: Row = Row {
         id: "deleteIssue", number: 190, method: Method::Delete, path: "/rest/api/3/issue/{issueIdOrKey}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[29])),
@@ -9798,6 +10052,7 @@ mod rows {
     pub static GET_ISSUE: Row = Row {
         id: "getIssue", number: 191, method: Method::Get, path: "/rest/api/3/issue/{issueIdOrKey}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[94, 95, 110, 105, 64, 113, 148, 152, 79])),
@@ -9811,6 +10066,7 @@ mod rows {
     pub static EDIT_ISSUE: Row = Row {
         id: "editIssue", number: 192, method: Method::Put, path: "/rest/api/3/issue/{issueIdOrKey}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[200])),
@@ -9824,6 +10080,7 @@ mod rows {
     pub static ASSIGN_ISSUE: Row = Row {
         id: "assignIssue", number: 193, method: Method::Put, path: "/rest/api/3/issue/{issueIdOrKey}/assignee",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[200])),
@@ -9837,6 +10094,7 @@ mod rows {
     pub static ADD_ATTACHMENT: Row = Row {
         id: "addAttachment", number: 194, method: Method::Post, path: "/rest/api/3/issue/{issueIdOrKey}/attachments",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[152, 163, 62, 64])),
@@ -9850,6 +10108,7 @@ mod rows {
     pub static GET_CHANGE_LOGS: Row = Row {
         id: "getChangeLogs", number: 195, method: Method::Get, path: "/rest/api/3/issue/{issueIdOrKey}/changelog",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[94, 64, 105])),
@@ -9863,6 +10122,7 @@ mod rows {
     pub static GET_CHANGE_LOGS_BY_IDS: Row = Row {
         id: "getChangeLogsByIds", number: 196, method: Method::Post, path: "/rest/api/3/issue/{issueIdOrKey}/changelog/list",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[94, 64, 105])),
@@ -9876,6 +10136,7 @@ mod rows {
     pub static GET_COMMENTS: Row = Row {
         id: "getComments", number: 197, method: Method::Get, path: "/rest/api/3/issue/{issueIdOrKey}/comment",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[69, 68, 87, 136, 128, 152, 64])),
@@ -9889,6 +10150,7 @@ mod rows {
     pub static ADD_COMMENT: Row = Row {
         id: "addComment", number: 198, method: Method::Post, path: "/rest/api/3/issue/{issueIdOrKey}/comment",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[69, 68, 87, 136, 128, 152, 169, 64])),
@@ -9902,6 +10164,7 @@ mod rows {
     pub static DELETE_COMMENT: Row = Row {
         id: "deleteComment", number: 199, method: Method::Delete, path: "/rest/api/3/issue/{issueIdOrKey}/comment/{id}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[6, 5])),
@@ -9915,6 +10178,7 @@ mod rows {
     pub static GET_COMMENT: Row = Row {
         id: "getComment", number: 200, method: Method::Get, path: "/rest/api/3/issue/{issueIdOrKey}/comment/{id}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[69, 68, 87, 136, 128, 152, 64])),
@@ -9928,6 +10192,7 @@ mod rows {
     pub static UPDATE_COMMENT: Row = Row {
         id: "updateComment", number: 201, method: Method::Put, path: "/rest/api/3/issue/{issueIdOrKey}/comment/{id}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[69, 68, 87, 136, 128, 152, 169, 64])),
@@ -9941,6 +10206,7 @@ mod rows {
     pub static GET_EDIT_ISSUE_META: Row = Row {
         id: "getEditIssueMeta", number: 202, method: Method::Get, path: "/rest/api/3/issue/{issueIdOrKey}/editmeta",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[94, 79])),
@@ -9954,6 +10220,7 @@ mod rows {
     pub static NOTIFY: Row = Row {
         id: "notify", number: 203, method: Method::Post, path: "/rest/api/3/issue/{issueIdOrKey}/notify",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[159])),
@@ -9967,6 +10234,7 @@ mod rows {
     pub static GET_ISSUE_PROPERTY_KEYS: Row = Row {
         id: "getIssuePropertyKeys", number: 204, method: Method::Get, path: "/rest/api/3/issue/{issueIdOrKey}/properties",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[106])),
@@ -9980,6 +10248,7 @@ mod rows {
     pub static DELETE_ISSUE_PROPERTY: Row = Row {
         id: "deleteIssueProperty", number: 205, method: Method::Delete, path: "/rest/api/3/issue/{issueIdOrKey}/properties/{propertyKey}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[27])),
@@ -9993,6 +10262,7 @@ mod rows {
     pub static GET_ISSUE_PROPERTY: Row = Row {
         id: "getIssueProperty", number: 206, method: Method::Get, path: "/rest/api/3/issue/{issueIdOrKey}/properties/{propertyKey}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[106])),
@@ -10006,6 +10276,7 @@ mod rows {
     pub static SET_ISSUE_PROPERTY: Row = Row {
         id: "setIssueProperty", number: 207, method: Method::Put, path: "/rest/api/3/issue/{issueIdOrKey}/properties/{propertyKey}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[195])),
@@ -10019,6 +10290,7 @@ mod rows {
     pub static DELETE_REMOTE_ISSUE_LINK_BY_GLOBAL_ID: Row = Row {
         id: "deleteRemoteIssueLinkByGlobalId", number: 208, method: Method::Delete, path: "/rest/api/3/issue/{issueIdOrKey}/remotelink",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[28, 200])),
@@ -10032,6 +10304,7 @@ mod rows {
     pub static GET_REMOTE_ISSUE_LINKS: Row = Row {
         id: "getRemoteIssueLinks", number: 209, method: Method::Get, path: "/rest/api/3/issue/{issueIdOrKey}/remotelink",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[107, 148])),
@@ -10045,6 +10318,7 @@ mod rows {
     pub static CREATE_OR_UPDATE_REMOTE_ISSUE_LINK: Row = Row {
         id: "createOrUpdateRemoteIssueLink", number: 210, method: Method::Post, path: "/rest/api/3/issue/{issueIdOrKey}/remotelink",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[200, 196, 107])),
@@ -10058,6 +10332,7 @@ mod rows {
     pub static DELETE_REMOTE_ISSUE_LINK_BY_ID: Row = Row {
         id: "deleteRemoteIssueLinkById", number: 211, method: Method::Delete, path: "/rest/api/3/issue/{issueIdOrKey}/remotelink/{linkId}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[28, 200])),
@@ -10071,6 +10346,7 @@ mod rows {
     pub static GET_REMOTE_ISSUE_LINK_BY_ID: Row = Row {
         id: "getRemoteIssueLinkById", number: 212, method: Method::Get, path: "/rest/api/3/issue/{issueIdOrKey}/remotelink/{linkId}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[107, 148])),
@@ -10084,6 +10360,7 @@ mod rows {
     pub static UPDATE_REMOTE_ISSUE_LINK: Row = Row {
         id: "updateRemoteIssueLink", number: 213, method: Method::Put, path: "/rest/api/3/issue/{issueIdOrKey}/remotelink/{linkId}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[200, 196])),
@@ -10097,6 +10374,7 @@ mod rows {
     pub static GET_TRANSITIONS: Row = Row {
         id: "getTransitions", number: 214, method: Method::Get, path: "/rest/api/3/issue/{issueIdOrKey}/transitions",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[109, 148, 79])),
@@ -10110,6 +10388,7 @@ mod rows {
     pub static DO_TRANSITION: Row = Row {
         id: "doTransition", number: 215, method: Method::Post, path: "/rest/api/3/issue/{issueIdOrKey}/transitions",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[200, 195])),
@@ -10123,6 +10402,7 @@ mod rows {
     pub static REMOVE_VOTE: Row = Row {
         id: "removeVote", number: 216, method: Method::Delete, path: "/rest/api/3/issue/{issueIdOrKey}/votes",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[198])),
@@ -10136,6 +10416,7 @@ mod rows {
     pub static GET_VOTES: Row = Row {
         id: "getVotes", number: 217, method: Method::Get, path: "/rest/api/3/issue/{issueIdOrKey}/votes",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[110, 152, 61, 64, 87])),
@@ -10149,6 +10430,7 @@ mod rows {
     pub static ADD_VOTE: Row = Row {
         id: "addVote", number: 218, method: Method::Post, path: "/rest/api/3/issue/{issueIdOrKey}/votes",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[198])),
@@ -10162,6 +10444,7 @@ mod rows {
     pub static REMOVE_WATCHER: Row = Row {
         id: "removeWatcher", number: 219, method: Method::Delete, path: "/rest/api/3/issue/{issueIdOrKey}/watchers",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[199])),
@@ -10175,6 +10458,7 @@ mod rows {
     pub static GET_ISSUE_WATCHERS: Row = Row {
         id: "getIssueWatchers", number: 220, method: Method::Get, path: "/rest/api/3/issue/{issueIdOrKey}/watchers",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[112, 152, 64])),
@@ -10188,6 +10472,7 @@ mod rows {
     pub static ADD_WATCHER: Row = Row {
         id: "addWatcher", number: 221, method: Method::Post, path: "/rest/api/3/issue/{issueIdOrKey}/watchers",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[199])),
@@ -10201,6 +10486,7 @@ mod rows {
     pub static BULK_DELETE_WORKLOGS: Row = Row {
         id: "bulkDeleteWorklogs", number: 222, method: Method::Delete, path: "/rest/api/3/issue/{issueIdOrKey}/worklog",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[26, 25, 197, 87, 104, 128, 152, 103])),
@@ -10214,6 +10500,7 @@ mod rows {
     pub static GET_ISSUE_WORKLOG: Row = Row {
         id: "getIssueWorklog", number: 223, method: Method::Get, path: "/rest/api/3/issue/{issueIdOrKey}/worklog",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[87, 104, 103, 128, 152, 64])),
@@ -10227,6 +10514,7 @@ mod rows {
     pub static ADD_WORKLOG: Row = Row {
         id: "addWorklog", number: 224, method: Method::Post, path: "/rest/api/3/issue/{issueIdOrKey}/worklog",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[194, 193, 64, 87, 104, 128, 152, 103])),
@@ -10240,6 +10528,7 @@ mod rows {
     pub static BULK_MOVE_WORKLOGS: Row = Row {
         id: "bulkMoveWorklogs", number: 225, method: Method::Post, path: "/rest/api/3/issue/{issueIdOrKey}/worklog/move",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[104, 194, 26, 103, 193, 25, 197, 87, 128, 152])),
@@ -10253,6 +10542,7 @@ mod rows {
     pub static DELETE_WORKLOG: Row = Row {
         id: "deleteWorklog", number: 226, method: Method::Delete, path: "/rest/api/3/issue/{issueIdOrKey}/worklog/{id}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[26, 25, 197])),
@@ -10266,6 +10556,7 @@ mod rows {
     pub static GET_WORKLOG: Row = Row {
         id: "getWorklog", number: 227, method: Method::Get, path: "/rest/api/3/issue/{issueIdOrKey}/worklog/{id}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[69, 87, 104, 103, 128, 152, 64])),
@@ -10279,6 +10570,7 @@ mod rows {
     pub static UPDATE_WORKLOG: Row = Row {
         id: "updateWorklog", number: 228, method: Method::Put, path: "/rest/api/3/issue/{issueIdOrKey}/worklog/{id}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[69, 87, 104, 103, 128, 152, 169, 194, 193, 64])),
@@ -10292,6 +10584,7 @@ mod rows {
     pub static GET_WORKLOG_PROPERTY_KEYS: Row = Row {
         id: "getWorklogPropertyKeys", number: 229, method: Method::Get, path: "/rest/api/3/issue/{issueIdOrKey}/worklog/{worklogId}/properties",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[103])),
@@ -10305,6 +10598,7 @@ mod rows {
     pub static DELETE_WORKLOG_PROPERTY: Row = Row {
         id: "deleteWorklogProperty", number: 230, method: Method::Delete, path: "/rest/api/3/issue/{issueIdOrKey}/worklog/{worklogId}/properties/{propertyKey}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[25])),
@@ -10318,6 +10612,7 @@ mod rows {
     pub static GET_WORKLOG_PROPERTY: Row = Row {
         id: "getWorklogProperty", number: 231, method: Method::Get, path: "/rest/api/3/issue/{issueIdOrKey}/worklog/{worklogId}/properties/{propertyKey}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[103])),
@@ -10331,6 +10626,7 @@ mod rows {
     pub static SET_WORKLOG_PROPERTY: Row = Row {
         id: "setWorklogProperty", number: 232, method: Method::Put, path: "/rest/api/3/issue/{issueIdOrKey}/worklog/{worklogId}/properties/{propertyKey}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[193])),
@@ -10344,6 +10640,7 @@ mod rows {
     pub static LINK_ISSUES: Row = Row {
         id: "linkIssues", number: 233, method: Method::Post, path: "/rest/api/3/issueLink",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[169, 200, 188])),
@@ -10357,6 +10654,7 @@ mod rows {
     pub static DELETE_ISSUE_LINK: Row = Row {
         id: "deleteIssueLink", number: 234, method: Method::Delete, path: "/rest/api/3/issueLink/{linkId}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[20])),
@@ -10370,6 +10668,7 @@ mod rows {
     pub static GET_ISSUE_LINK: Row = Row {
         id: "getIssueLink", number: 235, method: Method::Get, path: "/rest/api/3/issueLink/{linkId}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[83, 92, 113, 102, 126, 148, 64, 108, 127, 136, 152])),
@@ -10383,6 +10682,7 @@ mod rows {
     pub static GET_ISSUE_LINK_TYPES: Row = Row {
         id: "getIssueLinkTypes", number: 236, method: Method::Get, path: "/rest/api/3/issueLinkType",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[92])),
@@ -10396,6 +10696,7 @@ mod rows {
     pub static CREATE_ISSUE_LINK_TYPE: Row = Row {
         id: "createIssueLinkType", number: 237, method: Method::Post, path: "/rest/api/3/issueLinkType",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[187])),
@@ -10409,6 +10710,7 @@ mod rows {
     pub static DELETE_ISSUE_LINK_TYPE: Row = Row {
         id: "deleteIssueLinkType", number: 238, method: Method::Delete, path: "/rest/api/3/issueLinkType/{issueLinkTypeId}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[19])),
@@ -10422,6 +10724,7 @@ mod rows {
     pub static GET_ISSUE_LINK_TYPE: Row = Row {
         id: "getIssueLinkType", number: 239, method: Method::Get, path: "/rest/api/3/issueLinkType/{issueLinkTypeId}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[92])),
@@ -10435,6 +10738,7 @@ mod rows {
     pub static UPDATE_ISSUE_LINK_TYPE: Row = Row {
         id: "updateIssueLinkType", number: 240, method: Method::Put, path: "/rest/api/3/issueLinkType/{issueLinkTypeId}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[92, 187])),
@@ -10448,6 +10752,7 @@ mod rows {
     pub static EXPORT_ARCHIVED_ISSUES: Row = Row {
         id: "exportArchivedIssues", number: 241, method: Method::Put, path: "/rest/api/3/issues/archive/export",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[113])),
@@ -10461,6 +10766,7 @@ mod rows {
     pub static GET_ISSUE_SECURITY_SCHEMES: Row = Row {
         id: "getIssueSecuritySchemes", number: 242, method: Method::Get, path: "/rest/api/3/issuesecurityschemes",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
         granular: Some(ScopeSet::from_positions(&[95, 96])),
@@ -10474,6 +10780,7 @@ mod rows {
     pub static CREATE_ISSUE_SECURITY_SCHEME: Row = Row {
         id: "createIssueSecurityScheme", number: 243, method: Method::Post, path: "/rest/api/3/issuesecurityschemes",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: None,
@@ -10487,6 +10794,7 @@ mod rows {
     pub static GET_SECURITY_LEVELS: Row = Row {
         id: "getSecurityLevels", number: 244, method: Method::Get, path: "/rest/api/3/issuesecurityschemes/level",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[95, 96])),
@@ -10500,6 +10808,7 @@ mod rows {
     pub static SET_DEFAULT_LEVELS: Row = Row {
         id: "setDefaultLevels", number: 245, method: Method::Put, path: "/rest/api/3/issuesecurityschemes/level/default",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: None,
@@ -10513,6 +10822,7 @@ mod rows {
     pub static GET_SECURITY_LEVEL_MEMBERS: Row = Row {
         id: "getSecurityLevelMembers", number: 246, method: Method::Get, path: "/rest/api/3/issuesecurityschemes/level/member",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[95, 96])),
@@ -10526,6 +10836,7 @@ mod rows {
     pub static SEARCH_PROJECTS_USING_SECURITY_SCHEMES: Row = Row {
         id: "searchProjectsUsingSecuritySchemes", number: 247, method: Method::Get, path: "/rest/api/3/issuesecurityschemes/project",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: None,
@@ -10539,6 +10850,7 @@ mod rows {
     pub static ASSOCIATE_SCHEMES_TO_PROJECTS: Row = Row {
         id: "associateSchemesToProjects", number: 248, method: Method::Put, path: "/rest/api/3/issuesecurityschemes/project",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: None,
@@ -10552,6 +10864,7 @@ mod rows {
     pub static SEARCH_SECURITY_SCHEMES: Row = Row {
         id: "searchSecuritySchemes", number: 249, method: Method::Get, path: "/rest/api/3/issuesecurityschemes/search",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[95, 96])),
@@ -10565,6 +10878,7 @@ mod rows {
     pub static GET_ISSUE_SECURITY_SCHEME: Row = Row {
         id: "getIssueSecurityScheme", number: 250, method: Method::Get, path: "/rest/api/3/issuesecurityschemes/{id}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
         granular: Some(ScopeSet::from_positions(&[95, 96])),
@@ -10578,6 +10892,7 @@ mod rows {
     pub static UPDATE_ISSUE_SECURITY_SCHEME: Row = Row {
         id: "updateIssueSecurityScheme", number: 251, method: Method::Put, path: "/rest/api/3/issuesecurityschemes/{id}",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: None,
@@ -10591,6 +10906,7 @@ mod rows {
     pub static GET_ISSUE_SECURITY_LEVEL_MEMBERS: Row = Row {
         id: "getIssueSecurityLevelMembers", number: 252, method: Method::Get, path: "/rest/api/3/issuesecurityschemes/{issueSecuritySchemeId}/members",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[83, 95, 128, 152])),
@@ -10604,6 +10920,7 @@ mod rows {
     pub static DELETE_SECURITY_SCHEME: Row = Row {
         id: "deleteSecurityScheme", number: 253, method: Method::Delete, path: "/rest/api/3/issuesecurityschemes/{schemeId}",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: None,
@@ -10617,6 +10934,7 @@ mod rows {
     pub static ADD_SECURITY_LEVEL: Row = Row {
         id: "addSecurityLevel", number: 254, method: Method::Put, path: "/rest/api/3/issuesecurityschemes/{schemeId}/level",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: None,
@@ -10630,6 +10948,7 @@ mod rows {
     pub static REMOVE_LEVEL: Row = Row {
         id: "removeLevel", number: 255, method: Method::Delete, path: "/rest/api/3/issuesecurityschemes/{schemeId}/level/{levelId}",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: None,
@@ -10643,6 +10962,7 @@ mod rows {
     pub static UPDATE_SECURITY_LEVEL: Row = Row {
         id: "updateSecurityLevel", number: 256, method: Method::Put, path: "/rest/api/3/issuesecurityschemes/{schemeId}/level/{levelId}",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: None,
@@ -10656,6 +10976,7 @@ mod rows {
     pub static ADD_SECURITY_LEVEL_MEMBERS: Row = Row {
         id: "addSecurityLevelMembers", number: 257, method: Method::Put, path: "/rest/api/3/issuesecurityschemes/{schemeId}/level/{levelId}/member",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: None,
@@ -10669,6 +10990,7 @@ mod rows {
     pub static REMOVE_MEMBER_FROM_SECURITY_LEVEL: Row = Row {
         id: "removeMemberFromSecurityLevel", number: 258, method: Method::Delete, path: "/rest/api/3/issuesecurityschemes/{schemeId}/level/{levelId}/member/{memberId}",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: None,
@@ -10682,6 +11004,7 @@ mod rows {
     pub static GET_ISSUE_ALL_TYPES: Row = Row {
         id: "getIssueAllTypes", number: 259, method: Method::Get, path: "/rest/api/3/issuetype",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[102, 64, 127, 136])),
@@ -10695,6 +11018,7 @@ mod rows {
     pub static CREATE_ISSUE_TYPE: Row = Row {
         id: "createIssueType", number: 260, method: Method::Post, path: "/rest/api/3/issuetype",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[192, 64, 102, 127, 136])),
@@ -10708,6 +11032,7 @@ mod rows {
     pub static GET_ISSUE_TYPES_FOR_PROJECT: Row = Row {
         id: "getIssueTypesForProject", number: 261, method: Method::Get, path: "/rest/api/3/issuetype/project",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[102, 64, 127, 136])),
@@ -10721,6 +11046,7 @@ mod rows {
     pub static DELETE_ISSUE_TYPE: Row = Row {
         id: "deleteIssueType", number: 262, method: Method::Delete, path: "/rest/api/3/issuetype/{id}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[24])),
@@ -10734,6 +11060,7 @@ mod rows {
     pub static GET_ISSUE_TYPE: Row = Row {
         id: "getIssueType", number: 263, method: Method::Get, path: "/rest/api/3/issuetype/{id}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[102, 64, 127, 136])),
@@ -10747,6 +11074,7 @@ mod rows {
     pub static UPDATE_ISSUE_TYPE: Row = Row {
         id: "updateIssueType", number: 264, method: Method::Put, path: "/rest/api/3/issuetype/{id}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[192, 64, 102, 127, 136])),
@@ -10760,6 +11088,7 @@ mod rows {
     pub static GET_ALTERNATIVE_ISSUE_TYPES: Row = Row {
         id: "getAlternativeIssueTypes", number: 265, method: Method::Get, path: "/rest/api/3/issuetype/{id}/alternatives",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[102, 127, 136, 64])),
@@ -10773,6 +11102,7 @@ mod rows {
     pub static CREATE_ISSUE_TYPE_AVATAR: Row = Row {
         id: "createIssueTypeAvatar", number: 266, method: Method::Post, path: "/rest/api/3/issuetype/{id}/avatar2",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[164, 192, 64])),
@@ -10786,6 +11116,7 @@ mod rows {
     pub static GET_ISSUE_TYPE_PROPERTY_KEYS: Row = Row {
         id: "getIssueTypePropertyKeys", number: 267, method: Method::Get, path: "/rest/api/3/issuetype/{issueTypeId}/properties",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[101])),
@@ -10799,6 +11130,7 @@ mod rows {
     pub static DELETE_ISSUE_TYPE_PROPERTY: Row = Row {
         id: "deleteIssueTypeProperty", number: 268, method: Method::Delete, path: "/rest/api/3/issuetype/{issueTypeId}/properties/{propertyKey}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[23])),
@@ -10812,6 +11144,7 @@ mod rows {
     pub static GET_ISSUE_TYPE_PROPERTY: Row = Row {
         id: "getIssueTypeProperty", number: 269, method: Method::Get, path: "/rest/api/3/issuetype/{issueTypeId}/properties/{propertyKey}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[101])),
@@ -10825,6 +11158,7 @@ mod rows {
     pub static SET_ISSUE_TYPE_PROPERTY: Row = Row {
         id: "setIssueTypeProperty", number: 270, method: Method::Put, path: "/rest/api/3/issuetype/{issueTypeId}/properties/{propertyKey}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[191])),
@@ -10838,6 +11172,7 @@ mod rows {
     pub static GET_ALL_ISSUE_TYPE_SCHEMES: Row = Row {
         id: "getAllIssueTypeSchemes", number: 271, method: Method::Get, path: "/rest/api/3/issuetypescheme",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[99])),
@@ -10851,6 +11186,7 @@ mod rows {
     pub static CREATE_ISSUE_TYPE_SCHEME: Row = Row {
         id: "createIssueTypeScheme", number: 272, method: Method::Post, path: "/rest/api/3/issuetypescheme",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[189])),
@@ -10864,6 +11200,7 @@ mod rows {
     pub static GET_ISSUE_TYPE_SCHEMES_MAPPING: Row = Row {
         id: "getIssueTypeSchemesMapping", number: 273, method: Method::Get, path: "/rest/api/3/issuetypescheme/mapping",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[99])),
@@ -10877,6 +11214,7 @@ mod rows {
     pub static GET_ISSUE_TYPE_SCHEME_FOR_PROJECTS: Row = Row {
         id: "getIssueTypeSchemeForProjects", number: 274, method: Method::Get, path: "/rest/api/3/issuetypescheme/project",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[99])),
@@ -10890,6 +11228,7 @@ mod rows {
     pub static ASSIGN_ISSUE_TYPE_SCHEME_TO_PROJECT: Row = Row {
         id: "assignIssueTypeSchemeToProject", number: 275, method: Method::Put, path: "/rest/api/3/issuetypescheme/project",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[189, 214])),
@@ -10903,6 +11242,7 @@ mod rows {
     pub static DELETE_ISSUE_TYPE_SCHEME: Row = Row {
         id: "deleteIssueTypeScheme", number: 276, method: Method::Delete, path: "/rest/api/3/issuetypescheme/{issueTypeSchemeId}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[21, 214])),
@@ -10916,6 +11256,7 @@ mod rows {
     pub static UPDATE_ISSUE_TYPE_SCHEME: Row = Row {
         id: "updateIssueTypeScheme", number: 277, method: Method::Put, path: "/rest/api/3/issuetypescheme/{issueTypeSchemeId}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[189])),
@@ -10929,6 +11270,7 @@ mod rows {
     pub static ADD_ISSUE_TYPES_TO_ISSUE_TYPE_SCHEME: Row = Row {
         id: "addIssueTypesToIssueTypeScheme", number: 278, method: Method::Put, path: "/rest/api/3/issuetypescheme/{issueTypeSchemeId}/issuetype",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[189])),
@@ -10942,6 +11284,7 @@ mod rows {
     pub static REORDER_ISSUE_TYPES_IN_ISSUE_TYPE_SCHEME: Row = Row {
         id: "reorderIssueTypesInIssueTypeScheme", number: 279, method: Method::Put, path: "/rest/api/3/issuetypescheme/{issueTypeSchemeId}/issuetype/move",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[189])),
@@ -10955,6 +11298,7 @@ mod rows {
     pub static REMOVE_ISSUE_TYPE_FROM_ISSUE_TYPE_SCHEME: Row = Row {
         id: "removeIssueTypeFromIssueTypeScheme", number: 280, method: Method::Delete, path: "/rest/api/3/issuetypescheme/{issueTypeSchemeId}/issuetype/{issueTypeId}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[189])),
@@ -10968,6 +11312,7 @@ mod rows {
     pub static GET_ISSUE_TYPE_SCREEN_SCHEMES: Row = Row {
         id: "getIssueTypeScreenSchemes", number: 281, method: Method::Get, path: "/rest/api/3/issuetypescreenscheme",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[100])),
@@ -10981,6 +11326,7 @@ mod rows {
     pub static CREATE_ISSUE_TYPE_SCREEN_SCHEME: Row = Row {
         id: "createIssueTypeScreenScheme", number: 282, method: Method::Post, path: "/rest/api/3/issuetypescreenscheme",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[190])),
@@ -10994,6 +11340,7 @@ mod rows {
     pub static GET_ISSUE_TYPE_SCREEN_SCHEME_MAPPINGS: Row = Row {
         id: "getIssueTypeScreenSchemeMappings", number: 283, method: Method::Get, path: "/rest/api/3/issuetypescreenscheme/mapping",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[100])),
@@ -11007,6 +11354,7 @@ mod rows {
     pub static GET_ISSUE_TYPE_SCREEN_SCHEME_PROJECT_ASSOCIATIONS: Row = Row {
         id: "getIssueTypeScreenSchemeProjectAssociations", number: 284, method: Method::Get, path: "/rest/api/3/issuetypescreenscheme/project",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[100])),
@@ -11020,6 +11368,7 @@ mod rows {
     pub static ASSIGN_ISSUE_TYPE_SCREEN_SCHEME_TO_PROJECT: Row = Row {
         id: "assignIssueTypeScreenSchemeToProject", number: 285, method: Method::Put, path: "/rest/api/3/issuetypescreenscheme/project",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[190, 214])),
@@ -11033,6 +11382,7 @@ mod rows {
     pub static DELETE_ISSUE_TYPE_SCREEN_SCHEME: Row = Row {
         id: "deleteIssueTypeScreenScheme", number: 286, method: Method::Delete, path: "/rest/api/3/issuetypescreenscheme/{issueTypeScreenSchemeId}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[22])),
@@ -11046,6 +11396,7 @@ mod rows {
     pub static UPDATE_ISSUE_TYPE_SCREEN_SCHEME: Row = Row {
         id: "updateIssueTypeScreenScheme", number: 287, method: Method::Put, path: "/rest/api/3/issuetypescreenscheme/{issueTypeScreenSchemeId}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[190])),
@@ -11059,6 +11410,7 @@ mod rows {
     pub static APPEND_MAPPINGS_FOR_ISSUE_TYPE_SCREEN_SCHEME: Row = Row {
         id: "appendMappingsForIssueTypeScreenScheme", number: 288, method: Method::Put, path: "/rest/api/3/issuetypescreenscheme/{issueTypeScreenSchemeId}/mapping",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[190])),
@@ -11072,6 +11424,7 @@ mod rows {
     pub static UPDATE_DEFAULT_SCREEN_SCHEME: Row = Row {
         id: "updateDefaultScreenScheme", number: 289, method: Method::Put, path: "/rest/api/3/issuetypescreenscheme/{issueTypeScreenSchemeId}/mapping/default",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[190])),
@@ -11085,6 +11438,7 @@ mod rows {
     pub static REMOVE_MAPPINGS_FROM_ISSUE_TYPE_SCREEN_SCHEME: Row = Row {
         id: "removeMappingsFromIssueTypeScreenScheme", number: 290, method: Method::Post, path: "/rest/api/3/issuetypescreenscheme/{issueTypeScreenSchemeId}/mapping/remove",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[190])),
@@ -11098,6 +11452,7 @@ mod rows {
     pub static GET_PROJECTS_FOR_ISSUE_TYPE_SCREEN_SCHEME: Row = Row {
         id: "getProjectsForIssueTypeScreenScheme", number: 291, method: Method::Get, path: "/rest/api/3/issuetypescreenscheme/{issueTypeScreenSchemeId}/project",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[136, 64, 127])),
@@ -11111,6 +11466,7 @@ mod rows {
     pub static GET_AUTO_COMPLETE: Row = Row {
         id: "getAutoComplete", number: 292, method: Method::Get, path: "/rest/api/3/jql/autocompletedata",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[83])),
@@ -11124,6 +11480,7 @@ mod rows {
     pub static GET_AUTO_COMPLETE_POST: Row = Row {
         id: "getAutoCompletePost", number: 293, method: Method::Post, path: "/rest/api/3/jql/autocompletedata",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[83])),
@@ -11137,6 +11494,7 @@ mod rows {
     pub static GET_FIELD_AUTO_COMPLETE_FOR_QUERY_STRING: Row = Row {
         id: "getFieldAutoCompleteForQueryString", number: 294, method: Method::Get, path: "/rest/api/3/jql/autocompletedata/suggestions",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[89])),
@@ -11150,6 +11508,7 @@ mod rows {
     pub static GET_PRECOMPUTATIONS: Row = Row {
         id: "getPrecomputations", number: 295, method: Method::Get, path: "/rest/api/3/jql/function/computation",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::EMPTY),
         granular: Some(ScopeSet::from_positions(&[60])),
@@ -11163,6 +11522,7 @@ mod rows {
     pub static UPDATE_PRECOMPUTATIONS: Row = Row {
         id: "updatePrecomputations", number: 296, method: Method::Post, path: "/rest/api/3/jql/function/computation",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::EMPTY),
         granular: Some(ScopeSet::from_positions(&[162])),
@@ -11176,6 +11536,7 @@ mod rows {
     pub static GET_PRECOMPUTATIONS_BY_ID: Row = Row {
         id: "getPrecomputationsByID", number: 297, method: Method::Post, path: "/rest/api/3/jql/function/computation/search",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::EMPTY),
         granular: Some(ScopeSet::from_positions(&[60])),
@@ -11189,6 +11550,7 @@ mod rows {
     pub static MATCH_ISSUES: Row = Row {
         id: "matchIssues", number: 298, method: Method::Post, path: "/rest/api/3/jql/match",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[89])),
@@ -11202,6 +11564,7 @@ mod rows {
     pub static PARSE_JQL_QUERIES: Row = Row {
         id: "parseJqlQueries", number: 299, method: Method::Post, path: "/rest/api/3/jql/parse",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[83, 161, 118])),
@@ -11215,6 +11578,7 @@ mod rows {
     pub static MIGRATE_QUERIES: Row = Row {
         id: "migrateQueries", number: 300, method: Method::Post, path: "/rest/api/3/jql/pdcleaner",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[116])),
         granular: Some(ScopeSet::from_positions(&[152, 118, 161])),
@@ -11228,6 +11592,7 @@ mod rows {
     pub static SANITISE_JQL_QUERIES: Row = Row {
         id: "sanitiseJqlQueries", number: 301, method: Method::Post, path: "/rest/api/3/jql/sanitize",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[118])),
@@ -11241,6 +11606,7 @@ mod rows {
     pub static GET_ALL_LABELS: Row = Row {
         id: "getAllLabels", number: 302, method: Method::Get, path: "/rest/api/3/label",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[119])),
@@ -11254,6 +11620,7 @@ mod rows {
     pub static GET_APPROXIMATE_LICENSE_COUNT: Row = Row {
         id: "getApproximateLicenseCount", number: 303, method: Method::Get, path: "/rest/api/3/license/approximateLicenseCount",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[120])),
@@ -11267,6 +11634,7 @@ mod rows {
     pub static GET_APPROXIMATE_APPLICATION_LICENSE_COUNT: Row = Row {
         id: "getApproximateApplicationLicenseCount", number: 304, method: Method::Get, path: "/rest/api/3/license/approximateLicenseCount/product/{applicationKey}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[120])),
@@ -11280,6 +11648,7 @@ mod rows {
     pub static GET_MY_PERMISSIONS: Row = Row {
         id: "getMyPermissions", number: 305, method: Method::Get, path: "/rest/api/3/mypermissions",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[124])),
@@ -11293,6 +11662,7 @@ mod rows {
     pub static REMOVE_PREFERENCE: Row = Row {
         id: "removePreference", number: 306, method: Method::Delete, path: "/rest/api/3/mypreferences",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[46])),
@@ -11306,6 +11676,7 @@ mod rows {
     pub static GET_PREFERENCE: Row = Row {
         id: "getPreference", number: 307, method: Method::Get, path: "/rest/api/3/mypreferences",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[149])),
@@ -11319,6 +11690,7 @@ mod rows {
     pub static SET_PREFERENCE: Row = Row {
         id: "setPreference", number: 308, method: Method::Put, path: "/rest/api/3/mypreferences",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[222])),
@@ -11332,6 +11704,7 @@ mod rows {
     pub static GET_LOCALE: Row = Row {
         id: "getLocale", number: 309, method: Method::Get, path: "/rest/api/3/mypreferences/locale",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[149])),
@@ -11345,6 +11718,7 @@ mod rows {
     pub static SET_LOCALE: Row = Row {
         id: "setLocale", number: 310, method: Method::Put, path: "/rest/api/3/mypreferences/locale",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -11358,6 +11732,7 @@ mod rows {
     pub static GET_CURRENT_USER: Row = Row {
         id: "getCurrentUser", number: 311, method: Method::Get, path: "/rest/api/3/myself",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[116])),
         granular: Some(ScopeSet::from_positions(&[61, 87, 152, 64])),
@@ -11371,6 +11746,7 @@ mod rows {
     pub static GET_NOTIFICATION_SCHEMES: Row = Row {
         id: "getNotificationSchemes", number: 312, method: Method::Get, path: "/rest/api/3/notificationscheme",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[83, 122, 136, 128, 152, 64, 87, 127, 79])),
@@ -11384,6 +11760,7 @@ mod rows {
     pub static CREATE_NOTIFICATION_SCHEME: Row = Row {
         id: "createNotificationScheme", number: 313, method: Method::Post, path: "/rest/api/3/notificationscheme",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: None,
@@ -11397,6 +11774,7 @@ mod rows {
     pub static GET_NOTIFICATION_SCHEME_TO_PROJECT_MAPPINGS: Row = Row {
         id: "getNotificationSchemeToProjectMappings", number: 314, method: Method::Get, path: "/rest/api/3/notificationscheme/project",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[122, 136])),
@@ -11410,6 +11788,7 @@ mod rows {
     pub static GET_NOTIFICATION_SCHEME: Row = Row {
         id: "getNotificationScheme", number: 315, method: Method::Get, path: "/rest/api/3/notificationscheme/{id}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[83, 122, 136, 128, 152, 64, 79, 87, 127])),
@@ -11423,6 +11802,7 @@ mod rows {
     pub static UPDATE_NOTIFICATION_SCHEME: Row = Row {
         id: "updateNotificationScheme", number: 316, method: Method::Put, path: "/rest/api/3/notificationscheme/{id}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: None,
@@ -11436,6 +11816,7 @@ mod rows {
     pub static ADD_NOTIFICATIONS: Row = Row {
         id: "addNotifications", number: 317, method: Method::Put, path: "/rest/api/3/notificationscheme/{id}/notification",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: None,
@@ -11449,6 +11830,7 @@ mod rows {
     pub static DELETE_NOTIFICATION_SCHEME: Row = Row {
         id: "deleteNotificationScheme", number: 318, method: Method::Delete, path: "/rest/api/3/notificationscheme/{notificationSchemeId}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: None,
@@ -11462,6 +11844,7 @@ mod rows {
     pub static REMOVE_NOTIFICATION_FROM_NOTIFICATION_SCHEME: Row = Row {
         id: "removeNotificationFromNotificationScheme", number: 319, method: Method::Delete, path: "/rest/api/3/notificationscheme/{notificationSchemeId}/notification/{notificationId}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: None,
@@ -11475,6 +11858,7 @@ mod rows {
     pub static GET_ALL_PERMISSIONS: Row = Row {
         id: "getAllPermissions", number: 320, method: Method::Get, path: "/rest/api/3/permissions",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[124])),
@@ -11488,6 +11872,7 @@ mod rows {
     pub static GET_BULK_PERMISSIONS: Row = Row {
         id: "getBulkPermissions", number: 321, method: Method::Post, path: "/rest/api/3/permissions/check",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::EMPTY),
         granular: Some(ScopeSet::from_positions(&[124])),
@@ -11501,6 +11886,7 @@ mod rows {
     pub static GET_PERMITTED_PROJECTS: Row = Row {
         id: "getPermittedProjects", number: 322, method: Method::Post, path: "/rest/api/3/permissions/project",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[124, 136])),
@@ -11514,6 +11900,7 @@ mod rows {
     pub static GET_ALL_PERMISSION_SCHEMES: Row = Row {
         id: "getAllPermissionSchemes", number: 323, method: Method::Get, path: "/rest/api/3/permissionscheme",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[61, 83, 87, 123, 124, 128, 152, 64, 127, 136])),
@@ -11527,6 +11914,7 @@ mod rows {
     pub static CREATE_PERMISSION_SCHEME: Row = Row {
         id: "createPermissionScheme", number: 324, method: Method::Post, path: "/rest/api/3/permissionscheme",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[203, 61, 83, 87, 123, 124, 128, 152, 64, 127, 136])),
@@ -11540,6 +11928,7 @@ mod rows {
     pub static DELETE_PERMISSION_SCHEME: Row = Row {
         id: "deletePermissionScheme", number: 325, method: Method::Delete, path: "/rest/api/3/permissionscheme/{schemeId}",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[30])),
@@ -11553,6 +11942,7 @@ mod rows {
     pub static GET_PERMISSION_SCHEME: Row = Row {
         id: "getPermissionScheme", number: 326, method: Method::Get, path: "/rest/api/3/permissionscheme/{schemeId}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[61, 83, 87, 123, 124, 128, 152, 64, 127, 136])),
@@ -11566,6 +11956,7 @@ mod rows {
     pub static UPDATE_PERMISSION_SCHEME: Row = Row {
         id: "updatePermissionScheme", number: 327, method: Method::Put, path: "/rest/api/3/permissionscheme/{schemeId}",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[203, 61, 83, 87, 123, 124, 128, 152, 64, 127, 136])),
@@ -11579,6 +11970,7 @@ mod rows {
     pub static GET_PERMISSION_SCHEME_GRANTS: Row = Row {
         id: "getPermissionSchemeGrants", number: 328, method: Method::Get, path: "/rest/api/3/permissionscheme/{schemeId}/permission",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[61, 83, 87, 124, 128, 152])),
@@ -11592,6 +11984,7 @@ mod rows {
     pub static CREATE_PERMISSION_GRANT: Row = Row {
         id: "createPermissionGrant", number: 329, method: Method::Post, path: "/rest/api/3/permissionscheme/{schemeId}/permission",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[61, 83, 87, 124, 128, 152, 204])),
@@ -11605,6 +11998,7 @@ mod rows {
     pub static DELETE_PERMISSION_SCHEME_ENTITY: Row = Row {
         id: "deletePermissionSchemeEntity", number: 330, method: Method::Delete, path: "/rest/api/3/permissionscheme/{schemeId}/permission/{permissionId}",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[31])),
@@ -11618,6 +12012,7 @@ mod rows {
     pub static GET_PERMISSION_SCHEME_GRANT: Row = Row {
         id: "getPermissionSchemeGrant", number: 331, method: Method::Get, path: "/rest/api/3/permissionscheme/{schemeId}/permission/{permissionId}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[61, 83, 87, 124, 128, 152])),
@@ -11631,6 +12026,7 @@ mod rows {
     pub static GET_PLANS: Row = Row {
         id: "getPlans", number: 332, method: Method::Get, path: "/rest/api/3/plans/plan",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: None,
@@ -11644,6 +12040,7 @@ mod rows {
     pub static CREATE_PLAN: Row = Row {
         id: "createPlan", number: 333, method: Method::Post, path: "/rest/api/3/plans/plan",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: None,
@@ -11657,6 +12054,7 @@ mod rows {
     pub static GET_PLAN: Row = Row {
         id: "getPlan", number: 334, method: Method::Get, path: "/rest/api/3/plans/plan/{planId}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: None,
@@ -11670,6 +12068,7 @@ mod rows {
     pub static UPDATE_PLAN: Row = Row {
         id: "updatePlan", number: 335, method: Method::Put, path: "/rest/api/3/plans/plan/{planId}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: None,
@@ -11683,6 +12082,7 @@ mod rows {
     pub static ARCHIVE_PLAN: Row = Row {
         id: "archivePlan", number: 336, method: Method::Put, path: "/rest/api/3/plans/plan/{planId}/archive",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: None,
@@ -11696,6 +12096,7 @@ mod rows {
     pub static DUPLICATE_PLAN: Row = Row {
         id: "duplicatePlan", number: 337, method: Method::Post, path: "/rest/api/3/plans/plan/{planId}/duplicate",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: None,
@@ -11709,6 +12110,7 @@ mod rows {
     pub static GET_TEAMS: Row = Row {
         id: "getTeams", number: 338, method: Method::Get, path: "/rest/api/3/plans/plan/{planId}/team",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: None,
@@ -11722,6 +12124,7 @@ mod rows {
     pub static ADD_ATLASSIAN_TEAM: Row = Row {
         id: "addAtlassianTeam", number: 339, method: Method::Post, path: "/rest/api/3/plans/plan/{planId}/team/atlassian",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: None,
@@ -11735,6 +12138,7 @@ mod rows {
     pub static REMOVE_ATLASSIAN_TEAM: Row = Row {
         id: "removeAtlassianTeam", number: 340, method: Method::Delete, path: "/rest/api/3/plans/plan/{planId}/team/atlassian/{atlassianTeamId}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: None,
@@ -11748,6 +12152,7 @@ mod rows {
     pub static GET_ATLASSIAN_TEAM: Row = Row {
         id: "getAtlassianTeam", number: 341, method: Method::Get, path: "/rest/api/3/plans/plan/{planId}/team/atlassian/{atlassianTeamId}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: None,
@@ -11761,6 +12166,7 @@ mod rows {
     pub static UPDATE_ATLASSIAN_TEAM: Row = Row {
         id: "updateAtlassianTeam", number: 342, method: Method::Put, path: "/rest/api/3/plans/plan/{planId}/team/atlassian/{atlassianTeamId}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: None,
@@ -11774,6 +12180,7 @@ mod rows {
     pub static CREATE_PLAN_ONLY_TEAM: Row = Row {
         id: "createPlanOnlyTeam", number: 343, method: Method::Post, path: "/rest/api/3/plans/plan/{planId}/team/planonly",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: None,
@@ -11787,6 +12194,7 @@ mod rows {
     pub static DELETE_PLAN_ONLY_TEAM: Row = Row {
         id: "deletePlanOnlyTeam", number: 344, method: Method::Delete, path: "/rest/api/3/plans/plan/{planId}/team/planonly/{planOnlyTeamId}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: None,
@@ -11800,6 +12208,7 @@ mod rows {
     pub static GET_PLAN_ONLY_TEAM: Row = Row {
         id: "getPlanOnlyTeam", number: 345, method: Method::Get, path: "/rest/api/3/plans/plan/{planId}/team/planonly/{planOnlyTeamId}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: None,
@@ -11813,6 +12222,7 @@ mod rows {
     pub static UPDATE_PLAN_ONLY_TEAM: Row = Row {
         id: "updatePlanOnlyTeam", number: 346, method: Method::Put, path: "/rest/api/3/plans/plan/{planId}/team/planonly/{planOnlyTeamId}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: None,
@@ -11826,6 +12236,7 @@ mod rows {
     pub static TRASH_PLAN: Row = Row {
         id: "trashPlan", number: 347, method: Method::Put, path: "/rest/api/3/plans/plan/{planId}/trash",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: None,
@@ -11839,6 +12250,7 @@ mod rows {
     pub static GET_PRIORITIES: Row = Row {
         id: "getPriorities", number: 348, method: Method::Get, path: "/rest/api/3/priority",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[126])),
@@ -11852,6 +12264,7 @@ mod rows {
     pub static CREATE_PRIORITY: Row = Row {
         id: "createPriority", number: 349, method: Method::Post, path: "/rest/api/3/priority",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: None,
@@ -11865,6 +12278,7 @@ mod rows {
     pub static SET_DEFAULT_PRIORITY: Row = Row {
         id: "setDefaultPriority", number: 350, method: Method::Put, path: "/rest/api/3/priority/default",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: None,
@@ -11878,6 +12292,7 @@ mod rows {
     pub static MOVE_PRIORITIES: Row = Row {
         id: "movePriorities", number: 351, method: Method::Put, path: "/rest/api/3/priority/move",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: None,
@@ -11891,6 +12306,7 @@ mod rows {
     pub static SEARCH_PRIORITIES: Row = Row {
         id: "searchPriorities", number: 352, method: Method::Get, path: "/rest/api/3/priority/search",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: None,
@@ -11904,6 +12320,7 @@ mod rows {
     pub static DELETE_PRIORITY: Row = Row {
         id: "deletePriority", number: 353, method: Method::Delete, path: "/rest/api/3/priority/{id}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: None,
@@ -11917,6 +12334,7 @@ mod rows {
     pub static GET_PRIORITY: Row = Row {
         id: "getPriority", number: 354, method: Method::Get, path: "/rest/api/3/priority/{id}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[126])),
@@ -11930,6 +12348,7 @@ mod rows {
     pub static UPDATE_PRIORITY: Row = Row {
         id: "updatePriority", number: 355, method: Method::Put, path: "/rest/api/3/priority/{id}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: None,
@@ -11943,6 +12362,7 @@ mod rows {
     pub static GET_PRIORITY_SCHEMES: Row = Row {
         id: "getPrioritySchemes", number: 356, method: Method::Get, path: "/rest/api/3/priorityscheme",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[125])),
@@ -11956,6 +12376,7 @@ mod rows {
     pub static CREATE_PRIORITY_SCHEME: Row = Row {
         id: "createPriorityScheme", number: 357, method: Method::Post, path: "/rest/api/3/priorityscheme",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[205])),
@@ -11969,6 +12390,7 @@ mod rows {
     pub static SUGGESTED_PRIORITIES_FOR_MAPPINGS: Row = Row {
         id: "suggestedPrioritiesForMappings", number: 358, method: Method::Post, path: "/rest/api/3/priorityscheme/mappings",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[125])),
@@ -11982,6 +12404,7 @@ mod rows {
     pub static GET_AVAILABLE_PRIORITIES_BY_PRIORITY_SCHEME: Row = Row {
         id: "getAvailablePrioritiesByPriorityScheme", number: 359, method: Method::Get, path: "/rest/api/3/priorityscheme/priorities/available",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[125])),
@@ -11995,6 +12418,7 @@ mod rows {
     pub static DELETE_PRIORITY_SCHEME: Row = Row {
         id: "deletePriorityScheme", number: 360, method: Method::Delete, path: "/rest/api/3/priorityscheme/{schemeId}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[32])),
@@ -12008,6 +12432,7 @@ mod rows {
     pub static UPDATE_PRIORITY_SCHEME: Row = Row {
         id: "updatePriorityScheme", number: 361, method: Method::Put, path: "/rest/api/3/priorityscheme/{schemeId}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[205])),
@@ -12021,6 +12446,7 @@ mod rows {
     pub static GET_PRIORITIES_BY_PRIORITY_SCHEME: Row = Row {
         id: "getPrioritiesByPriorityScheme", number: 362, method: Method::Get, path: "/rest/api/3/priorityscheme/{schemeId}/priorities",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[125])),
@@ -12034,6 +12460,7 @@ mod rows {
     pub static GET_PROJECTS_BY_PRIORITY_SCHEME: Row = Row {
         id: "getProjectsByPriorityScheme", number: 363, method: Method::Get, path: "/rest/api/3/priorityscheme/{schemeId}/projects",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[125])),
@@ -12047,6 +12474,7 @@ mod rows {
     pub static GET_ALL_PROJECTS: Row = Row {
         id: "getAllProjects", number: 364, method: Method::Get, path: "/rest/api/3/project",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[102, 136, 135, 152, 61, 64, 87, 98, 127, 130, 132])),
@@ -12060,6 +12488,7 @@ mod rows {
     pub static CREATE_PROJECT: Row = Row {
         id: "createProject", number: 365, method: Method::Post, path: "/rest/api/3/project",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[214, 136])),
@@ -12073,6 +12502,7 @@ mod rows {
     pub static CREATE_PROJECT_WITH_CUSTOM_TEMPLATE: Row = Row {
         id: "createProjectWithCustomTemplate", number: 366, method: Method::Post, path: "/rest/api/3/project-template",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[214, 136])),
@@ -12086,6 +12516,7 @@ mod rows {
     pub static EDIT_TEMPLATE: Row = Row {
         id: "editTemplate", number: 367, method: Method::Put, path: "/rest/api/3/project-template/edit-template",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[214, 136])),
@@ -12099,6 +12530,7 @@ mod rows {
     pub static LIVE_TEMPLATE: Row = Row {
         id: "liveTemplate", number: 368, method: Method::Get, path: "/rest/api/3/project-template/live-template",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[214, 136])),
@@ -12112,6 +12544,7 @@ mod rows {
     pub static REMOVE_TEMPLATE: Row = Row {
         id: "removeTemplate", number: 369, method: Method::Delete, path: "/rest/api/3/project-template/remove-template",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[214, 136])),
@@ -12125,6 +12558,7 @@ mod rows {
     pub static SAVE_TEMPLATE: Row = Row {
         id: "saveTemplate", number: 370, method: Method::Post, path: "/rest/api/3/project-template/save-template",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[214, 136])),
@@ -12138,6 +12572,7 @@ mod rows {
     pub static GET_RECENT: Row = Row {
         id: "getRecent", number: 371, method: Method::Get, path: "/rest/api/3/project/recent",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[102, 136, 135, 152, 61, 64, 87, 98, 127, 130, 132])),
@@ -12151,6 +12586,7 @@ mod rows {
     pub static SEARCH_PROJECTS: Row = Row {
         id: "searchProjects", number: 372, method: Method::Get, path: "/rest/api/3/project/search",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[102, 136, 135, 152, 61, 64, 87, 98, 127, 130, 132])),
@@ -12164,6 +12600,7 @@ mod rows {
     pub static GET_ALL_PROJECT_TYPES: Row = Row {
         id: "getAllProjectTypes", number: 373, method: Method::Get, path: "/rest/api/3/project/type",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[129])),
@@ -12177,6 +12614,7 @@ mod rows {
     pub static GET_ALL_ACCESSIBLE_PROJECT_TYPES: Row = Row {
         id: "getAllAccessibleProjectTypes", number: 374, method: Method::Get, path: "/rest/api/3/project/type/accessible",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[129])),
@@ -12190,6 +12628,7 @@ mod rows {
     pub static GET_PROJECT_TYPE_BY_KEY: Row = Row {
         id: "getProjectTypeByKey", number: 375, method: Method::Get, path: "/rest/api/3/project/type/{projectTypeKey}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[129])),
@@ -12203,6 +12642,7 @@ mod rows {
     pub static GET_ACCESSIBLE_PROJECT_TYPE_BY_KEY: Row = Row {
         id: "getAccessibleProjectTypeByKey", number: 376, method: Method::Get, path: "/rest/api/3/project/type/{projectTypeKey}/accessible",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[129])),
@@ -12216,6 +12656,7 @@ mod rows {
     pub static DELETE_PROJECT: Row = Row {
         id: "deleteProject", number: 377, method: Method::Delete, path: "/rest/api/3/project/{projectIdOrKey}",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[39])),
@@ -12229,6 +12670,7 @@ mod rows {
     pub static GET_PROJECT: Row = Row {
         id: "getProject", number: 378, method: Method::Get, path: "/rest/api/3/project/{projectIdOrKey}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[102, 136, 135, 152, 61, 64, 87, 98, 127, 130, 132])),
@@ -12242,6 +12684,7 @@ mod rows {
     pub static UPDATE_PROJECT: Row = Row {
         id: "updateProject", number: 379, method: Method::Put, path: "/rest/api/3/project/{projectIdOrKey}",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
         granular: Some(ScopeSet::from_positions(&[102, 136, 135, 152, 214, 209, 61, 64, 87, 98, 127, 130, 132])),
@@ -12255,6 +12698,7 @@ mod rows {
     pub static ARCHIVE_PROJECT: Row = Row {
         id: "archiveProject", number: 380, method: Method::Post, path: "/rest/api/3/project/{projectIdOrKey}/archive",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
         granular: Some(ScopeSet::from_positions(&[214])),
@@ -12268,6 +12712,7 @@ mod rows {
     pub static UPDATE_PROJECT_AVATAR: Row = Row {
         id: "updateProjectAvatar", number: 381, method: Method::Put, path: "/rest/api/3/project/{projectIdOrKey}/avatar",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
         granular: Some(ScopeSet::from_positions(&[209])),
@@ -12281,6 +12726,7 @@ mod rows {
     pub static DELETE_PROJECT_AVATAR: Row = Row {
         id: "deleteProjectAvatar", number: 382, method: Method::Delete, path: "/rest/api/3/project/{projectIdOrKey}/avatar/{id}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
         granular: Some(ScopeSet::from_positions(&[36])),
@@ -12294,6 +12740,7 @@ mod rows {
     pub static CREATE_PROJECT_AVATAR: Row = Row {
         id: "createProjectAvatar", number: 383, method: Method::Post, path: "/rest/api/3/project/{projectIdOrKey}/avatar2",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
         granular: Some(ScopeSet::from_positions(&[209, 64])),
@@ -12307,6 +12754,7 @@ mod rows {
     pub static GET_ALL_PROJECT_AVATARS: Row = Row {
         id: "getAllProjectAvatars", number: 384, method: Method::Get, path: "/rest/api/3/project/{projectIdOrKey}/avatars",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[131, 64])),
@@ -12320,6 +12768,7 @@ mod rows {
     pub static GET_PROJECT_CLASSIFICATION_CONFIG: Row = Row {
         id: "getProjectClassificationConfig", number: 385, method: Method::Get, path: "/rest/api/3/project/{projectIdOrKey}/classification-config",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[136])),
@@ -12333,6 +12782,7 @@ mod rows {
     pub static REMOVE_DEFAULT_PROJECT_CLASSIFICATION: Row = Row {
         id: "removeDefaultProjectClassification", number: 386, method: Method::Delete, path: "/rest/api/3/project/{projectIdOrKey}/classification-level/default",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
         granular: Some(ScopeSet::from_positions(&[214])),
@@ -12346,6 +12796,7 @@ mod rows {
     pub static GET_DEFAULT_PROJECT_CLASSIFICATION: Row = Row {
         id: "getDefaultProjectClassification", number: 387, method: Method::Get, path: "/rest/api/3/project/{projectIdOrKey}/classification-level/default",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[136])),
@@ -12359,6 +12810,7 @@ mod rows {
     pub static UPDATE_DEFAULT_PROJECT_CLASSIFICATION: Row = Row {
         id: "updateDefaultProjectClassification", number: 388, method: Method::Put, path: "/rest/api/3/project/{projectIdOrKey}/classification-level/default",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
         granular: Some(ScopeSet::from_positions(&[214])),
@@ -12372,6 +12824,7 @@ mod rows {
     pub static GET_PROJECT_COMPONENTS_PAGINATED: Row = Row {
         id: "getProjectComponentsPaginated", number: 389, method: Method::Get, path: "/rest/api/3/project/{projectIdOrKey}/component",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[136, 132, 152, 61, 64, 87])),
@@ -12385,6 +12838,7 @@ mod rows {
     pub static GET_PROJECT_COMPONENTS: Row = Row {
         id: "getProjectComponents", number: 390, method: Method::Get, path: "/rest/api/3/project/{projectIdOrKey}/components",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[136, 132, 152, 61, 64, 87])),
@@ -12398,6 +12852,7 @@ mod rows {
     pub static DELETE_PROJECT_ASYNCHRONOUSLY: Row = Row {
         id: "deleteProjectAsynchronously", number: 391, method: Method::Post, path: "/rest/api/3/project/{projectIdOrKey}/delete",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[214, 213])),
@@ -12411,6 +12866,7 @@ mod rows {
     pub static GET_FEATURES_FOR_PROJECT: Row = Row {
         id: "getFeaturesForProject", number: 392, method: Method::Get, path: "/rest/api/3/project/{projectIdOrKey}/features",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[134])),
@@ -12424,6 +12880,7 @@ mod rows {
     pub static TOGGLE_FEATURE_FOR_PROJECT: Row = Row {
         id: "toggleFeatureForProject", number: 393, method: Method::Put, path: "/rest/api/3/project/{projectIdOrKey}/features/{featureKey}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
         granular: Some(ScopeSet::from_positions(&[212, 134])),
@@ -12437,6 +12894,7 @@ mod rows {
     pub static GET_PROJECT_PROPERTY_KEYS: Row = Row {
         id: "getProjectPropertyKeys", number: 394, method: Method::Get, path: "/rest/api/3/project/{projectIdOrKey}/properties",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[135])),
@@ -12450,6 +12908,7 @@ mod rows {
     pub static DELETE_PROJECT_PROPERTY: Row = Row {
         id: "deleteProjectProperty", number: 395, method: Method::Delete, path: "/rest/api/3/project/{projectIdOrKey}/properties/{propertyKey}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
         granular: Some(ScopeSet::from_positions(&[38])),
@@ -12463,6 +12922,7 @@ mod rows {
     pub static GET_PROJECT_PROPERTY: Row = Row {
         id: "getProjectProperty", number: 396, method: Method::Get, path: "/rest/api/3/project/{projectIdOrKey}/properties/{propertyKey}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[135])),
@@ -12476,6 +12936,7 @@ mod rows {
     pub static SET_PROJECT_PROPERTY: Row = Row {
         id: "setProjectProperty", number: 397, method: Method::Put, path: "/rest/api/3/project/{projectIdOrKey}/properties/{propertyKey}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
         granular: Some(ScopeSet::from_positions(&[213])),
@@ -12489,6 +12950,7 @@ mod rows {
     pub static RESTORE: Row = Row {
         id: "restore", number: 398, method: Method::Post, path: "/rest/api/3/project/{projectIdOrKey}/restore",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[102, 136, 135, 152, 214, 61, 64, 87, 98, 127, 130, 132])),
@@ -12502,6 +12964,7 @@ mod rows {
     pub static GET_PROJECT_ROLES: Row = Row {
         id: "getProjectRoles", number: 399, method: Method::Get, path: "/rest/api/3/project/{projectIdOrKey}/role",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[128])),
@@ -12515,6 +12978,7 @@ mod rows {
     pub static DELETE_ACTOR: Row = Row {
         id: "deleteActor", number: 400, method: Method::Delete, path: "/rest/api/3/project/{projectIdOrKey}/role/{id}",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
         granular: Some(ScopeSet::from_positions(&[34])),
@@ -12528,6 +12992,7 @@ mod rows {
     pub static GET_PROJECT_ROLE: Row = Row {
         id: "getProjectRole", number: 401, method: Method::Get, path: "/rest/api/3/project/{projectIdOrKey}/role/{id}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[152, 87, 128, 136, 64, 127])),
@@ -12541,6 +13006,7 @@ mod rows {
     pub static ADD_ACTOR_USERS: Row = Row {
         id: "addActorUsers", number: 402, method: Method::Post, path: "/rest/api/3/project/{projectIdOrKey}/role/{id}",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[152, 87, 128, 136, 207, 64, 127])),
@@ -12554,6 +13020,7 @@ mod rows {
     pub static SET_ACTORS: Row = Row {
         id: "setActors", number: 403, method: Method::Put, path: "/rest/api/3/project/{projectIdOrKey}/role/{id}",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
         granular: Some(ScopeSet::from_positions(&[152, 87, 128, 136, 207, 64, 127])),
@@ -12567,6 +13034,7 @@ mod rows {
     pub static GET_PROJECT_ROLE_DETAILS: Row = Row {
         id: "getProjectRoleDetails", number: 404, method: Method::Get, path: "/rest/api/3/project/{projectIdOrKey}/roledetails",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[127, 128, 136, 64])),
@@ -12580,6 +13048,7 @@ mod rows {
     pub static GET_ALL_STATUSES: Row = Row {
         id: "getAllStatuses", number: 405, method: Method::Get, path: "/rest/api/3/project/{projectIdOrKey}/statuses",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[97, 102, 148])),
@@ -12593,6 +13062,7 @@ mod rows {
     pub static GET_PROJECT_VERSIONS_PAGINATED: Row = Row {
         id: "getProjectVersionsPaginated", number: 406, method: Method::Get, path: "/rest/api/3/project/{projectIdOrKey}/version",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[130])),
@@ -12606,6 +13076,7 @@ mod rows {
     pub static GET_PROJECT_VERSIONS: Row = Row {
         id: "getProjectVersions", number: 407, method: Method::Get, path: "/rest/api/3/project/{projectIdOrKey}/versions",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[130])),
@@ -12619,6 +13090,7 @@ mod rows {
     pub static GET_PROJECT_EMAIL: Row = Row {
         id: "getProjectEmail", number: 408, method: Method::Get, path: "/rest/api/3/project/{projectId}/email",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
         granular: Some(ScopeSet::from_positions(&[133])),
@@ -12632,6 +13104,7 @@ mod rows {
     pub static UPDATE_PROJECT_EMAIL: Row = Row {
         id: "updateProjectEmail", number: 409, method: Method::Put, path: "/rest/api/3/project/{projectId}/email",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
         granular: Some(ScopeSet::from_positions(&[211])),
@@ -12645,6 +13118,7 @@ mod rows {
     pub static GET_HIERARCHY: Row = Row {
         id: "getHierarchy", number: 410, method: Method::Get, path: "/rest/api/3/project/{projectId}/hierarchy",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[102, 98])),
@@ -12658,6 +13132,7 @@ mod rows {
     pub static GET_PROJECT_ISSUE_SECURITY_SCHEME: Row = Row {
         id: "getProjectIssueSecurityScheme", number: 411, method: Method::Get, path: "/rest/api/3/project/{projectKeyOrId}/issuesecuritylevelscheme",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[95, 96])),
@@ -12671,6 +13146,7 @@ mod rows {
     pub static GET_NOTIFICATION_SCHEME_FOR_PROJECT: Row = Row {
         id: "getNotificationSchemeForProject", number: 412, method: Method::Get, path: "/rest/api/3/project/{projectKeyOrId}/notificationscheme",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[127, 128, 136, 152, 87, 83, 64, 79, 122])),
@@ -12684,6 +13160,7 @@ mod rows {
     pub static GET_ASSIGNED_PERMISSION_SCHEME: Row = Row {
         id: "getAssignedPermissionScheme", number: 413, method: Method::Get, path: "/rest/api/3/project/{projectKeyOrId}/permissionscheme",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[61, 83, 87, 123, 124, 128, 152, 64, 127, 136])),
@@ -12697,6 +13174,7 @@ mod rows {
     pub static ASSIGN_PERMISSION_SCHEME: Row = Row {
         id: "assignPermissionScheme", number: 414, method: Method::Put, path: "/rest/api/3/project/{projectKeyOrId}/permissionscheme",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
         granular: Some(ScopeSet::from_positions(&[61, 83, 87, 123, 124, 128, 152, 214, 64, 127, 136])),
@@ -12710,6 +13188,7 @@ mod rows {
     pub static GET_SECURITY_LEVELS_FOR_PROJECT: Row = Row {
         id: "getSecurityLevelsForProject", number: 415, method: Method::Get, path: "/rest/api/3/project/{projectKeyOrId}/securitylevel",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[95])),
@@ -12723,6 +13202,7 @@ mod rows {
     pub static GET_ALL_PROJECT_CATEGORIES: Row = Row {
         id: "getAllProjectCategories", number: 416, method: Method::Get, path: "/rest/api/3/projectCategory",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[127])),
@@ -12736,6 +13216,7 @@ mod rows {
     pub static CREATE_PROJECT_CATEGORY: Row = Row {
         id: "createProjectCategory", number: 417, method: Method::Post, path: "/rest/api/3/projectCategory",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
         granular: Some(ScopeSet::from_positions(&[206, 127])),
@@ -12749,6 +13230,7 @@ mod rows {
     pub static REMOVE_PROJECT_CATEGORY: Row = Row {
         id: "removeProjectCategory", number: 418, method: Method::Delete, path: "/rest/api/3/projectCategory/{id}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
         granular: Some(ScopeSet::from_positions(&[33])),
@@ -12762,6 +13244,7 @@ mod rows {
     pub static GET_PROJECT_CATEGORY_BY_ID: Row = Row {
         id: "getProjectCategoryById", number: 419, method: Method::Get, path: "/rest/api/3/projectCategory/{id}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[127])),
@@ -12775,6 +13258,7 @@ mod rows {
     pub static UPDATE_PROJECT_CATEGORY: Row = Row {
         id: "updateProjectCategory", number: 420, method: Method::Put, path: "/rest/api/3/projectCategory/{id}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
         granular: Some(ScopeSet::from_positions(&[127, 206])),
@@ -12788,6 +13272,7 @@ mod rows {
     pub static GET_PROJECT_FIELDS: Row = Row {
         id: "getProjectFields", number: 421, method: Method::Get, path: "/rest/api/3/projects/fields",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[83, 79])),
@@ -12801,6 +13286,7 @@ mod rows {
     pub static VALIDATE_PROJECT_KEY: Row = Row {
         id: "validateProjectKey", number: 422, method: Method::Get, path: "/rest/api/3/projectvalidate/key",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[136])),
@@ -12814,6 +13300,7 @@ mod rows {
     pub static GET_VALID_PROJECT_KEY: Row = Row {
         id: "getValidProjectKey", number: 423, method: Method::Get, path: "/rest/api/3/projectvalidate/validProjectKey",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[136])),
@@ -12827,6 +13314,7 @@ mod rows {
     pub static GET_VALID_PROJECT_NAME: Row = Row {
         id: "getValidProjectName", number: 424, method: Method::Get, path: "/rest/api/3/projectvalidate/validProjectName",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[136])),
@@ -12840,6 +13328,7 @@ mod rows {
     pub static REDACT: Row = Row {
         id: "redact", number: 425, method: Method::Post, path: "/rest/api/3/redact",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: None,
         granular: Some(ScopeSet::from_positions(&[157])),
@@ -12853,6 +13342,7 @@ mod rows {
     pub static GET_REDACTION_STATUS: Row = Row {
         id: "getRedactionStatus", number: 426, method: Method::Get, path: "/rest/api/3/redact/status/{jobId}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: None,
         granular: Some(ScopeSet::from_positions(&[157])),
@@ -12866,6 +13356,7 @@ mod rows {
     pub static GET_RESOLUTIONS: Row = Row {
         id: "getResolutions", number: 427, method: Method::Get, path: "/rest/api/3/resolution",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[138])),
@@ -12879,6 +13370,7 @@ mod rows {
     pub static CREATE_RESOLUTION: Row = Row {
         id: "createResolution", number: 428, method: Method::Post, path: "/rest/api/3/resolution",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: None,
@@ -12892,6 +13384,7 @@ mod rows {
     pub static SET_DEFAULT_RESOLUTION: Row = Row {
         id: "setDefaultResolution", number: 429, method: Method::Put, path: "/rest/api/3/resolution/default",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: None,
@@ -12905,6 +13398,7 @@ mod rows {
     pub static MOVE_RESOLUTIONS: Row = Row {
         id: "moveResolutions", number: 430, method: Method::Put, path: "/rest/api/3/resolution/move",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: None,
@@ -12918,6 +13412,7 @@ mod rows {
     pub static SEARCH_RESOLUTIONS: Row = Row {
         id: "searchResolutions", number: 431, method: Method::Get, path: "/rest/api/3/resolution/search",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[138])),
@@ -12931,6 +13426,7 @@ mod rows {
     pub static DELETE_RESOLUTION: Row = Row {
         id: "deleteResolution", number: 432, method: Method::Delete, path: "/rest/api/3/resolution/{id}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: None,
@@ -12944,6 +13440,7 @@ mod rows {
     pub static GET_RESOLUTION: Row = Row {
         id: "getResolution", number: 433, method: Method::Get, path: "/rest/api/3/resolution/{id}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[138])),
@@ -12957,6 +13454,7 @@ mod rows {
     pub static UPDATE_RESOLUTION: Row = Row {
         id: "updateResolution", number: 434, method: Method::Put, path: "/rest/api/3/resolution/{id}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: None,
@@ -12970,6 +13468,7 @@ mod rows {
     pub static GET_ALL_PROJECT_ROLES: Row = Row {
         id: "getAllProjectRoles", number: 435, method: Method::Get, path: "/rest/api/3/role",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[152, 87, 128, 136, 64, 127])),
@@ -12983,6 +13482,7 @@ mod rows {
     pub static CREATE_PROJECT_ROLE: Row = Row {
         id: "createProjectRole", number: 436, method: Method::Post, path: "/rest/api/3/role",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[152, 87, 136, 207, 64, 127, 128])),
@@ -12996,6 +13496,7 @@ mod rows {
     pub static DELETE_PROJECT_ROLE: Row = Row {
         id: "deleteProjectRole", number: 437, method: Method::Delete, path: "/rest/api/3/role/{id}",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[34])),
@@ -13009,6 +13510,7 @@ mod rows {
     pub static GET_PROJECT_ROLE_BY_ID: Row = Row {
         id: "getProjectRoleById", number: 438, method: Method::Get, path: "/rest/api/3/role/{id}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[152, 87, 128, 136, 64, 127])),
@@ -13022,6 +13524,7 @@ mod rows {
     pub static PARTIAL_UPDATE_PROJECT_ROLE: Row = Row {
         id: "partialUpdateProjectRole", number: 439, method: Method::Post, path: "/rest/api/3/role/{id}",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[152, 87, 136, 207, 64, 127, 128])),
@@ -13035,6 +13538,7 @@ mod rows {
     pub static FULLY_UPDATE_PROJECT_ROLE: Row = Row {
         id: "fullyUpdateProjectRole", number: 440, method: Method::Put, path: "/rest/api/3/role/{id}",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[152, 87, 136, 207, 64, 127, 128])),
@@ -13048,6 +13552,7 @@ mod rows {
     pub static DELETE_PROJECT_ROLE_ACTORS_FROM_ROLE: Row = Row {
         id: "deleteProjectRoleActorsFromRole", number: 441, method: Method::Delete, path: "/rest/api/3/role/{id}/actors",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[207, 152, 87, 128, 136, 64, 127])),
@@ -13061,6 +13566,7 @@ mod rows {
     pub static GET_PROJECT_ROLE_ACTORS_FOR_ROLE: Row = Row {
         id: "getProjectRoleActorsForRole", number: 442, method: Method::Get, path: "/rest/api/3/role/{id}/actors",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[152, 87, 128, 136, 64, 127])),
@@ -13074,6 +13580,7 @@ mod rows {
     pub static ADD_PROJECT_ROLE_ACTORS_TO_ROLE: Row = Row {
         id: "addProjectRoleActorsToRole", number: 443, method: Method::Post, path: "/rest/api/3/role/{id}/actors",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[152, 87, 128, 136, 207, 64, 127])),
@@ -13087,6 +13594,7 @@ mod rows {
     pub static GET_SCREENS: Row = Row {
         id: "getScreens", number: 444, method: Method::Get, path: "/rest/api/3/screens",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
         granular: Some(ScopeSet::from_positions(&[136, 143, 64, 127])),
@@ -13100,6 +13608,7 @@ mod rows {
     pub static CREATE_SCREEN: Row = Row {
         id: "createScreen", number: 445, method: Method::Post, path: "/rest/api/3/screens",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
         granular: Some(ScopeSet::from_positions(&[136, 143, 218, 64, 127])),
@@ -13113,6 +13622,7 @@ mod rows {
     pub static ADD_FIELD_TO_DEFAULT_SCREEN: Row = Row {
         id: "addFieldToDefaultScreen", number: 446, method: Method::Post, path: "/rest/api/3/screens/addToDefault/{fieldId}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
         granular: Some(ScopeSet::from_positions(&[136, 143, 218])),
@@ -13126,6 +13636,7 @@ mod rows {
     pub static GET_BULK_SCREEN_TABS: Row = Row {
         id: "getBulkScreenTabs", number: 447, method: Method::Get, path: "/rest/api/3/screens/tabs",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
         granular: Some(ScopeSet::from_positions(&[142])),
@@ -13139,6 +13650,7 @@ mod rows {
     pub static DELETE_SCREEN: Row = Row {
         id: "deleteScreen", number: 448, method: Method::Delete, path: "/rest/api/3/screens/{screenId}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
         granular: Some(ScopeSet::from_positions(&[43])),
@@ -13152,6 +13664,7 @@ mod rows {
     pub static UPDATE_SCREEN: Row = Row {
         id: "updateScreen", number: 449, method: Method::Put, path: "/rest/api/3/screens/{screenId}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
         granular: Some(ScopeSet::from_positions(&[136, 143, 218, 64, 127])),
@@ -13165,6 +13678,7 @@ mod rows {
     pub static GET_AVAILABLE_SCREEN_FIELDS: Row = Row {
         id: "getAvailableScreenFields", number: 450, method: Method::Get, path: "/rest/api/3/screens/{screenId}/availableFields",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
         granular: Some(ScopeSet::from_positions(&[140, 144])),
@@ -13178,6 +13692,7 @@ mod rows {
     pub static GET_ALL_SCREEN_TABS: Row = Row {
         id: "getAllScreenTabs", number: 451, method: Method::Get, path: "/rest/api/3/screens/{screenId}/tabs",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
         granular: Some(ScopeSet::from_positions(&[142])),
@@ -13191,6 +13706,7 @@ mod rows {
     pub static ADD_SCREEN_TAB: Row = Row {
         id: "addScreenTab", number: 452, method: Method::Post, path: "/rest/api/3/screens/{screenId}/tabs",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
         granular: Some(ScopeSet::from_positions(&[142, 217])),
@@ -13204,6 +13720,7 @@ mod rows {
     pub static DELETE_SCREEN_TAB: Row = Row {
         id: "deleteScreenTab", number: 453, method: Method::Delete, path: "/rest/api/3/screens/{screenId}/tabs/{tabId}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
         granular: Some(ScopeSet::from_positions(&[42])),
@@ -13217,6 +13734,7 @@ mod rows {
     pub static RENAME_SCREEN_TAB: Row = Row {
         id: "renameScreenTab", number: 454, method: Method::Put, path: "/rest/api/3/screens/{screenId}/tabs/{tabId}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
         granular: Some(ScopeSet::from_positions(&[142, 217])),
@@ -13230,6 +13748,7 @@ mod rows {
     pub static GET_ALL_SCREEN_TAB_FIELDS: Row = Row {
         id: "getAllScreenTabFields", number: 455, method: Method::Get, path: "/rest/api/3/screens/{screenId}/tabs/{tabId}/fields",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
         granular: Some(ScopeSet::from_positions(&[144])),
@@ -13243,6 +13762,7 @@ mod rows {
     pub static ADD_SCREEN_TAB_FIELD: Row = Row {
         id: "addScreenTabField", number: 456, method: Method::Post, path: "/rest/api/3/screens/{screenId}/tabs/{tabId}/fields",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
         granular: Some(ScopeSet::from_positions(&[144, 219])),
@@ -13256,6 +13776,7 @@ mod rows {
     pub static REMOVE_SCREEN_TAB_FIELD: Row = Row {
         id: "removeScreenTabField", number: 457, method: Method::Delete, path: "/rest/api/3/screens/{screenId}/tabs/{tabId}/fields/{id}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
         granular: Some(ScopeSet::from_positions(&[44])),
@@ -13269,6 +13790,7 @@ mod rows {
     pub static MOVE_SCREEN_TAB_FIELD: Row = Row {
         id: "moveScreenTabField", number: 458, method: Method::Post, path: "/rest/api/3/screens/{screenId}/tabs/{tabId}/fields/{id}/move",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
         granular: Some(ScopeSet::from_positions(&[219])),
@@ -13282,6 +13804,7 @@ mod rows {
     pub static MOVE_SCREEN_TAB: Row = Row {
         id: "moveScreenTab", number: 459, method: Method::Post, path: "/rest/api/3/screens/{screenId}/tabs/{tabId}/move/{pos}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
         granular: Some(ScopeSet::from_positions(&[218])),
@@ -13295,6 +13818,7 @@ mod rows {
     pub static GET_SCREEN_SCHEMES: Row = Row {
         id: "getScreenSchemes", number: 460, method: Method::Get, path: "/rest/api/3/screenscheme",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
         granular: Some(ScopeSet::from_positions(&[141, 100])),
@@ -13308,6 +13832,7 @@ mod rows {
     pub static CREATE_SCREEN_SCHEME: Row = Row {
         id: "createScreenScheme", number: 461, method: Method::Post, path: "/rest/api/3/screenscheme",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[216])),
@@ -13321,6 +13846,7 @@ mod rows {
     pub static DELETE_SCREEN_SCHEME: Row = Row {
         id: "deleteScreenScheme", number: 462, method: Method::Delete, path: "/rest/api/3/screenscheme/{screenSchemeId}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
         granular: Some(ScopeSet::from_positions(&[41])),
@@ -13334,6 +13860,7 @@ mod rows {
     pub static UPDATE_SCREEN_SCHEME: Row = Row {
         id: "updateScreenScheme", number: 463, method: Method::Put, path: "/rest/api/3/screenscheme/{screenSchemeId}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[216])),
@@ -13347,6 +13874,7 @@ mod rows {
     pub static SEARCH_FOR_ISSUES_USING_JQL: Row = Row {
         id: "searchForIssuesUsingJql", number: 464, method: Method::Get, path: "/rest/api/3/search",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[89, 63, 64, 79, 94])),
@@ -13360,6 +13888,7 @@ mod rows {
     pub static SEARCH_FOR_ISSUES_USING_JQL_POST: Row = Row {
         id: "searchForIssuesUsingJqlPost", number: 465, method: Method::Post, path: "/rest/api/3/search",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[89, 80, 81, 83, 87])),
@@ -13373,6 +13902,7 @@ mod rows {
     pub static COUNT_ISSUES: Row = Row {
         id: "countIssues", number: 466, method: Method::Post, path: "/rest/api/3/search/approximate-count",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[89, 80, 81, 83, 87])),
@@ -13386,6 +13916,7 @@ mod rows {
     pub static SEARCH_AND_RECONSILE_ISSUES_USING_JQL: Row = Row {
         id: "searchAndReconsileIssuesUsingJql", number: 467, method: Method::Get, path: "/rest/api/3/search/jql",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[89, 63, 64, 79, 94])),
@@ -13399,6 +13930,7 @@ mod rows {
     pub static SEARCH_AND_RECONSILE_ISSUES_USING_JQL_POST: Row = Row {
         id: "searchAndReconsileIssuesUsingJqlPost", number: 468, method: Method::Post, path: "/rest/api/3/search/jql",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[89, 80, 81, 83, 87])),
@@ -13412,6 +13944,7 @@ mod rows {
     pub static GET_ISSUE_SECURITY_LEVEL: Row = Row {
         id: "getIssueSecurityLevel", number: 469, method: Method::Get, path: "/rest/api/3/securitylevel/{id}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[83, 95, 128, 152])),
@@ -13425,6 +13958,7 @@ mod rows {
     pub static GET_SERVER_INFO: Row = Row {
         id: "getServerInfo", number: 470, method: Method::Get, path: "/rest/api/3/serverInfo",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::EMPTY),
         granular: Some(ScopeSet::EMPTY),
@@ -13438,6 +13972,7 @@ mod rows {
     pub static GET_ISSUE_NAVIGATOR_DEFAULT_COLUMNS: Row = Row {
         id: "getIssueNavigatorDefaultColumns", number: 471, method: Method::Get, path: "/rest/api/3/settings/columns",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: None,
@@ -13451,6 +13986,7 @@ mod rows {
     pub static SET_ISSUE_NAVIGATOR_DEFAULT_COLUMNS: Row = Row {
         id: "setIssueNavigatorDefaultColumns", number: 472, method: Method::Put, path: "/rest/api/3/settings/columns",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: None,
@@ -13464,6 +14000,7 @@ mod rows {
     pub static GET_STATUSES: Row = Row {
         id: "getStatuses", number: 473, method: Method::Get, path: "/rest/api/3/status",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[148])),
@@ -13477,6 +14014,7 @@ mod rows {
     pub static GET_STATUS: Row = Row {
         id: "getStatus", number: 474, method: Method::Get, path: "/rest/api/3/status/{idOrName}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[148])),
@@ -13490,6 +14028,7 @@ mod rows {
     pub static GET_STATUS_CATEGORIES: Row = Row {
         id: "getStatusCategories", number: 475, method: Method::Get, path: "/rest/api/3/statuscategory",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[148])),
@@ -13503,6 +14042,7 @@ mod rows {
     pub static GET_STATUS_CATEGORY: Row = Row {
         id: "getStatusCategory", number: 476, method: Method::Get, path: "/rest/api/3/statuscategory/{idOrKey}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[148])),
@@ -13516,6 +14056,7 @@ mod rows {
     pub static DELETE_STATUSES_BY_ID: Row = Row {
         id: "deleteStatusesById", number: 477, method: Method::Delete, path: "/rest/api/3/statuses",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[229])),
@@ -13529,6 +14070,7 @@ mod rows {
     pub static GET_STATUSES_BY_ID: Row = Row {
         id: "getStatusesById", number: 478, method: Method::Get, path: "/rest/api/3/statuses",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[156])),
@@ -13542,6 +14084,7 @@ mod rows {
     pub static CREATE_STATUSES: Row = Row {
         id: "createStatuses", number: 479, method: Method::Post, path: "/rest/api/3/statuses",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[229])),
@@ -13555,6 +14098,7 @@ mod rows {
     pub static UPDATE_STATUSES: Row = Row {
         id: "updateStatuses", number: 480, method: Method::Put, path: "/rest/api/3/statuses",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[229])),
@@ -13568,6 +14112,7 @@ mod rows {
     pub static GET_STATUSES_BY_NAME: Row = Row {
         id: "getStatusesByName", number: 481, method: Method::Get, path: "/rest/api/3/statuses/byNames",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[156])),
@@ -13581,6 +14126,7 @@ mod rows {
     pub static SEARCH: Row = Row {
         id: "search", number: 482, method: Method::Get, path: "/rest/api/3/statuses/search",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[156])),
@@ -13594,6 +14140,7 @@ mod rows {
     pub static GET_PROJECT_ISSUE_TYPE_USAGES_FOR_STATUS: Row = Row {
         id: "getProjectIssueTypeUsagesForStatus", number: 483, method: Method::Get, path: "/rest/api/3/statuses/{statusId}/project/{projectId}/issueTypeUsages",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[136, 148, 102])),
@@ -13607,6 +14154,7 @@ mod rows {
     pub static GET_PROJECT_USAGES_FOR_STATUS: Row = Row {
         id: "getProjectUsagesForStatus", number: 484, method: Method::Get, path: "/rest/api/3/statuses/{statusId}/projectUsages",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[136, 148])),
@@ -13620,6 +14168,7 @@ mod rows {
     pub static GET_WORKFLOW_USAGES_FOR_STATUS: Row = Row {
         id: "getWorkflowUsagesForStatus", number: 485, method: Method::Get, path: "/rest/api/3/statuses/{statusId}/workflowUsages",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[156, 148])),
@@ -13633,6 +14182,7 @@ mod rows {
     pub static GET_TASK: Row = Row {
         id: "getTask", number: 486, method: Method::Get, path: "/rest/api/3/task/{taskId}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::EMPTY),
@@ -13646,6 +14196,7 @@ mod rows {
     pub static CANCEL_TASK: Row = Row {
         id: "cancelTask", number: 487, method: Method::Post, path: "/rest/api/3/task/{taskId}/cancel",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[0])),
@@ -13659,6 +14210,7 @@ mod rows {
     pub static GET_UI_MODIFICATIONS: Row = Row {
         id: "getUiModifications", number: 488, method: Method::Get, path: "/rest/api/3/uiModifications",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[117, 60])),
@@ -13672,6 +14224,7 @@ mod rows {
     pub static CREATE_UI_MODIFICATION: Row = Row {
         id: "createUiModification", number: 489, method: Method::Post, path: "/rest/api/3/uiModifications",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[117, 162])),
@@ -13685,6 +14238,7 @@ mod rows {
     pub static DELETE_UI_MODIFICATION: Row = Row {
         id: "deleteUiModification", number: 490, method: Method::Delete, path: "/rest/api/3/uiModifications/{uiModificationId}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::EMPTY),
         granular: Some(ScopeSet::from_positions(&[162])),
@@ -13698,6 +14252,7 @@ mod rows {
     pub static UPDATE_UI_MODIFICATION: Row = Row {
         id: "updateUiModification", number: 491, method: Method::Put, path: "/rest/api/3/uiModifications/{uiModificationId}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[117, 162])),
@@ -13711,6 +14266,7 @@ mod rows {
     pub static GET_AVATARS: Row = Row {
         id: "getAvatars", number: 492, method: Method::Get, path: "/rest/api/3/universal_avatar/type/{type}/owner/{entityId}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[64])),
@@ -13724,6 +14280,7 @@ mod rows {
     pub static STORE_AVATAR: Row = Row {
         id: "storeAvatar", number: 493, method: Method::Post, path: "/rest/api/3/universal_avatar/type/{type}/owner/{entityId}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[164, 64])),
@@ -13737,6 +14294,7 @@ mod rows {
     pub static DELETE_AVATAR: Row = Row {
         id: "deleteAvatar", number: 494, method: Method::Delete, path: "/rest/api/3/universal_avatar/type/{type}/owner/{owningObjectId}/avatar/{id}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[2])),
@@ -13750,6 +14308,7 @@ mod rows {
     pub static GET_AVATAR_IMAGE_BY_TYPE: Row = Row {
         id: "getAvatarImageByType", number: 495, method: Method::Get, path: "/rest/api/3/universal_avatar/view/type/{type}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[64])),
@@ -13763,6 +14322,7 @@ mod rows {
     pub static GET_AVATAR_IMAGE_BY_ID: Row = Row {
         id: "getAvatarImageByID", number: 496, method: Method::Get, path: "/rest/api/3/universal_avatar/view/type/{type}/avatar/{id}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[64])),
@@ -13776,6 +14336,7 @@ mod rows {
     pub static GET_AVATAR_IMAGE_BY_OWNER: Row = Row {
         id: "getAvatarImageByOwner", number: 497, method: Method::Get, path: "/rest/api/3/universal_avatar/view/type/{type}/owner/{entityId}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[64])),
@@ -13789,6 +14350,7 @@ mod rows {
     pub static REMOVE_USER: Row = Row {
         id: "removeUser", number: 498, method: Method::Delete, path: "/rest/api/3/user",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[225])),
@@ -13802,6 +14364,7 @@ mod rows {
     pub static GET_USER: Row = Row {
         id: "getUser", number: 499, method: Method::Get, path: "/rest/api/3/user",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[116])),
         granular: Some(ScopeSet::from_positions(&[61, 87, 152, 64])),
@@ -13815,6 +14378,7 @@ mod rows {
     pub static CREATE_USER: Row = Row {
         id: "createUser", number: 500, method: Method::Post, path: "/rest/api/3/user",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[225])),
@@ -13828,6 +14392,7 @@ mod rows {
     pub static FIND_BULK_ASSIGNABLE_USERS: Row = Row {
         id: "findBulkAssignableUsers", number: 501, method: Method::Get, path: "/rest/api/3/user/assignable/multiProjectSearch",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[116])),
         granular: Some(ScopeSet::from_positions(&[136, 152, 61, 64, 87])),
@@ -13841,6 +14406,7 @@ mod rows {
     pub static FIND_ASSIGNABLE_USERS: Row = Row {
         id: "findAssignableUsers", number: 502, method: Method::Get, path: "/rest/api/3/user/assignable/search",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[116])),
         granular: Some(ScopeSet::from_positions(&[113, 136, 152, 61, 64, 87])),
@@ -13854,6 +14420,7 @@ mod rows {
     pub static BULK_GET_USERS: Row = Row {
         id: "bulkGetUsers", number: 503, method: Method::Get, path: "/rest/api/3/user/bulk",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[116])),
         granular: Some(ScopeSet::from_positions(&[61, 87, 152, 64])),
@@ -13867,6 +14434,7 @@ mod rows {
     pub static BULK_GET_USERS_MIGRATION: Row = Row {
         id: "bulkGetUsersMigration", number: 504, method: Method::Get, path: "/rest/api/3/user/bulk/migration",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[116])),
         granular: Some(ScopeSet::from_positions(&[152])),
@@ -13880,6 +14448,7 @@ mod rows {
     pub static RESET_USER_COLUMNS: Row = Row {
         id: "resetUserColumns", number: 505, method: Method::Delete, path: "/rest/api/3/user/columns",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[47])),
@@ -13893,6 +14462,7 @@ mod rows {
     pub static GET_USER_DEFAULT_COLUMNS: Row = Row {
         id: "getUserDefaultColumns", number: 506, method: Method::Get, path: "/rest/api/3/user/columns",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[116])),
         granular: Some(ScopeSet::from_positions(&[150, 84])),
@@ -13906,6 +14476,7 @@ mod rows {
     pub static SET_USER_COLUMNS: Row = Row {
         id: "setUserColumns", number: 507, method: Method::Put, path: "/rest/api/3/user/columns",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[223])),
@@ -13919,6 +14490,7 @@ mod rows {
     pub static GET_USER_EMAIL: Row = Row {
         id: "getUserEmail", number: 508, method: Method::Get, path: "/rest/api/3/user/email",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: None,
         granular: Some(ScopeSet::from_positions(&[75])),
@@ -13932,6 +14504,7 @@ mod rows {
     pub static GET_USER_EMAIL_BULK: Row = Row {
         id: "getUserEmailBulk", number: 509, method: Method::Get, path: "/rest/api/3/user/email/bulk",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: None,
         granular: Some(ScopeSet::from_positions(&[75])),
@@ -13945,6 +14518,7 @@ mod rows {
     pub static GET_USER_GROUPS: Row = Row {
         id: "getUserGroups", number: 510, method: Method::Get, path: "/rest/api/3/user/groups",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[116])),
         granular: Some(ScopeSet::from_positions(&[87])),
@@ -13958,6 +14532,7 @@ mod rows {
     pub static FIND_USERS_WITH_ALL_PERMISSIONS: Row = Row {
         id: "findUsersWithAllPermissions", number: 511, method: Method::Get, path: "/rest/api/3/user/permission/search",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[116])),
         granular: Some(ScopeSet::from_positions(&[113, 136, 152, 61, 64, 87])),
@@ -13971,6 +14546,7 @@ mod rows {
     pub static FIND_USERS_FOR_PICKER: Row = Row {
         id: "findUsersForPicker", number: 512, method: Method::Get, path: "/rest/api/3/user/picker",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[116])),
         granular: Some(ScopeSet::from_positions(&[152])),
@@ -13984,6 +14560,7 @@ mod rows {
     pub static GET_USER_PROPERTY_KEYS: Row = Row {
         id: "getUserPropertyKeys", number: 513, method: Method::Get, path: "/rest/api/3/user/properties",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[116])),
         granular: Some(ScopeSet::from_positions(&[151])),
@@ -13997,6 +14574,7 @@ mod rows {
     pub static DELETE_USER_PROPERTY: Row = Row {
         id: "deleteUserProperty", number: 514, method: Method::Delete, path: "/rest/api/3/user/properties/{propertyKey}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[48])),
@@ -14010,6 +14588,7 @@ mod rows {
     pub static GET_USER_PROPERTY: Row = Row {
         id: "getUserProperty", number: 515, method: Method::Get, path: "/rest/api/3/user/properties/{propertyKey}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[116])),
         granular: Some(ScopeSet::from_positions(&[151])),
@@ -14023,6 +14602,7 @@ mod rows {
     pub static SET_USER_PROPERTY: Row = Row {
         id: "setUserProperty", number: 516, method: Method::Put, path: "/rest/api/3/user/properties/{propertyKey}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[224])),
@@ -14036,6 +14616,7 @@ mod rows {
     pub static FIND_USERS: Row = Row {
         id: "findUsers", number: 517, method: Method::Get, path: "/rest/api/3/user/search",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[116])),
         granular: Some(ScopeSet::from_positions(&[152, 151, 61, 64, 87])),
@@ -14049,6 +14630,7 @@ mod rows {
     pub static FIND_USERS_BY_QUERY: Row = Row {
         id: "findUsersByQuery", number: 518, method: Method::Get, path: "/rest/api/3/user/search/query",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[116])),
         granular: Some(ScopeSet::from_positions(&[69, 113, 110, 112, 136, 152, 151, 61, 64, 87])),
@@ -14062,6 +14644,7 @@ mod rows {
     pub static FIND_USER_KEYS_BY_QUERY: Row = Row {
         id: "findUserKeysByQuery", number: 519, method: Method::Get, path: "/rest/api/3/user/search/query/key",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[116])),
         granular: Some(ScopeSet::from_positions(&[69, 113, 110, 112, 136, 151, 152])),
@@ -14075,6 +14658,7 @@ mod rows {
     pub static FIND_USERS_WITH_BROWSE_PERMISSION: Row = Row {
         id: "findUsersWithBrowsePermission", number: 520, method: Method::Get, path: "/rest/api/3/user/viewissue/search",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[116])),
         granular: Some(ScopeSet::from_positions(&[113, 136, 152, 61, 64, 87])),
@@ -14088,6 +14672,7 @@ mod rows {
     pub static GET_ALL_USERS_DEFAULT: Row = Row {
         id: "getAllUsersDefault", number: 521, method: Method::Get, path: "/rest/api/3/users",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[116])),
         granular: Some(ScopeSet::from_positions(&[152, 61, 64, 87])),
@@ -14101,6 +14686,7 @@ mod rows {
     pub static GET_ALL_USERS: Row = Row {
         id: "getAllUsers", number: 522, method: Method::Get, path: "/rest/api/3/users/search",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[116])),
         granular: Some(ScopeSet::from_positions(&[152, 61, 64, 87])),
@@ -14114,6 +14700,7 @@ mod rows {
     pub static CREATE_VERSION: Row = Row {
         id: "createVersion", number: 523, method: Method::Post, path: "/rest/api/3/version",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
         granular: Some(ScopeSet::from_positions(&[208, 130])),
@@ -14127,6 +14714,7 @@ mod rows {
     pub static DELETE_VERSION: Row = Row {
         id: "deleteVersion", number: 524, method: Method::Delete, path: "/rest/api/3/version/{id}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
         granular: Some(ScopeSet::from_positions(&[35])),
@@ -14140,6 +14728,7 @@ mod rows {
     pub static GET_VERSION: Row = Row {
         id: "getVersion", number: 525, method: Method::Get, path: "/rest/api/3/version/{id}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[130])),
@@ -14153,6 +14742,7 @@ mod rows {
     pub static UPDATE_VERSION: Row = Row {
         id: "updateVersion", number: 526, method: Method::Put, path: "/rest/api/3/version/{id}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
         granular: Some(ScopeSet::from_positions(&[208, 130])),
@@ -14166,6 +14756,7 @@ mod rows {
     pub static MERGE_VERSIONS: Row = Row {
         id: "mergeVersions", number: 527, method: Method::Put, path: "/rest/api/3/version/{id}/mergeto/{moveIssuesTo}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
         granular: Some(ScopeSet::from_positions(&[35, 208])),
@@ -14179,6 +14770,7 @@ mod rows {
     pub static MOVE_VERSION: Row = Row {
         id: "moveVersion", number: 528, method: Method::Post, path: "/rest/api/3/version/{id}/move",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
         granular: Some(ScopeSet::from_positions(&[208, 130])),
@@ -14192,6 +14784,7 @@ mod rows {
     pub static GET_VERSION_RELATED_ISSUES: Row = Row {
         id: "getVersionRelatedIssues", number: 529, method: Method::Get, path: "/rest/api/3/version/{id}/relatedIssueCounts",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[83, 130])),
@@ -14205,6 +14798,7 @@ mod rows {
     pub static GET_RELATED_WORK: Row = Row {
         id: "getRelatedWork", number: 530, method: Method::Get, path: "/rest/api/3/version/{id}/relatedwork",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[130])),
@@ -14218,6 +14812,7 @@ mod rows {
     pub static CREATE_RELATED_WORK: Row = Row {
         id: "createRelatedWork", number: 531, method: Method::Post, path: "/rest/api/3/version/{id}/relatedwork",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[200])),
@@ -14231,6 +14826,7 @@ mod rows {
     pub static UPDATE_RELATED_WORK: Row = Row {
         id: "updateRelatedWork", number: 532, method: Method::Put, path: "/rest/api/3/version/{id}/relatedwork",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[200])),
@@ -14244,6 +14840,7 @@ mod rows {
     pub static DELETE_AND_REPLACE_VERSION: Row = Row {
         id: "deleteAndReplaceVersion", number: 533, method: Method::Post, path: "/rest/api/3/version/{id}/removeAndSwap",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
         granular: Some(ScopeSet::from_positions(&[35, 208])),
@@ -14257,6 +14854,7 @@ mod rows {
     pub static GET_VERSION_UNRESOLVED_ISSUES: Row = Row {
         id: "getVersionUnresolvedIssues", number: 534, method: Method::Get, path: "/rest/api/3/version/{id}/unresolvedIssueCount",
         area: Area::Jira, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[130])),
@@ -14270,6 +14868,7 @@ mod rows {
     pub static DELETE_RELATED_WORK: Row = Row {
         id: "deleteRelatedWork", number: 535, method: Method::Delete, path: "/rest/api/3/version/{versionId}/relatedwork/{relatedWorkId}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: true, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[202])),
         granular: Some(ScopeSet::from_positions(&[200])),
@@ -14283,6 +14882,7 @@ mod rows {
     pub static DELETE_WEBHOOK_BY_ID: Row = Row {
         id: "deleteWebhookById", number: 536, method: Method::Delete, path: "/rest/api/3/webhook",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117, 56])),
         granular: Some(ScopeSet::from_positions(&[49])),
@@ -14296,6 +14896,7 @@ mod rows {
     pub static GET_DYNAMIC_WEBHOOKS_FOR_APP: Row = Row {
         id: "getDynamicWebhooksForApp", number: 537, method: Method::Get, path: "/rest/api/3/webhook",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117, 56])),
         granular: Some(ScopeSet::from_positions(&[153, 118])),
@@ -14309,6 +14910,7 @@ mod rows {
     pub static REGISTER_DYNAMIC_WEBHOOKS: Row = Row {
         id: "registerDynamicWebhooks", number: 538, method: Method::Post, path: "/rest/api/3/webhook",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117, 56])),
         granular: Some(ScopeSet::from_positions(&[83, 136, 226])),
@@ -14322,6 +14924,7 @@ mod rows {
     pub static GET_FAILED_WEBHOOKS: Row = Row {
         id: "getFailedWebhooks", number: 539, method: Method::Get, path: "/rest/api/3/webhook/failed",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117, 56])),
         granular: Some(ScopeSet::from_positions(&[89, 153, 68, 87, 102, 128, 76])),
@@ -14335,6 +14938,7 @@ mod rows {
     pub static REFRESH_WEBHOOKS: Row = Row {
         id: "refreshWebhooks", number: 540, method: Method::Put, path: "/rest/api/3/webhook/refresh",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117, 56])),
         granular: Some(ScopeSet::from_positions(&[226, 153])),
@@ -14348,6 +14952,7 @@ mod rows {
     pub static READ_WORKFLOW_FROM_HISTORY: Row = Row {
         id: "readWorkflowFromHistory", number: 541, method: Method::Post, path: "/rest/api/3/workflow/history",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[156])),
@@ -14361,6 +14966,7 @@ mod rows {
     pub static LIST_WORKFLOW_HISTORY: Row = Row {
         id: "listWorkflowHistory", number: 542, method: Method::Post, path: "/rest/api/3/workflow/history/list",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[156])),
@@ -14374,6 +14980,7 @@ mod rows {
     pub static GET_WORKFLOW_TRANSITION_RULE_CONFIGURATIONS: Row = Row {
         id: "getWorkflowTransitionRuleConfigurations", number: 543, method: Method::Get, path: "/rest/api/3/workflow/rule/config",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[156])),
@@ -14387,6 +14994,7 @@ mod rows {
     pub static UPDATE_WORKFLOW_TRANSITION_RULE_CONFIGURATIONS: Row = Row {
         id: "updateWorkflowTransitionRuleConfigurations", number: 544, method: Method::Put, path: "/rest/api/3/workflow/rule/config",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[229])),
@@ -14400,6 +15008,7 @@ mod rows {
     pub static DELETE_WORKFLOW_TRANSITION_RULE_CONFIGURATIONS: Row = Row {
         id: "deleteWorkflowTransitionRuleConfigurations", number: 545, method: Method::Put, path: "/rest/api/3/workflow/rule/config/delete",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session, AccessKind::Connect]),
         classic: None,
         granular: None,
@@ -14413,6 +15022,7 @@ mod rows {
     pub static GET_WORKFLOWS_PAGINATED: Row = Row {
         id: "getWorkflowsPaginated", number: 546, method: Method::Get, path: "/rest/api/3/workflow/search",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[55])),
         granular: Some(ScopeSet::from_positions(&[87, 95, 128, 143, 148, 152, 156, 153, 64, 127, 136])),
@@ -14426,6 +15036,7 @@ mod rows {
     pub static DELETE_INACTIVE_WORKFLOW: Row = Row {
         id: "deleteInactiveWorkflow", number: 547, method: Method::Delete, path: "/rest/api/3/workflow/{entityId}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[52])),
@@ -14439,6 +15050,7 @@ mod rows {
     pub static GET_WORKFLOW_PROJECT_ISSUE_TYPE_USAGES: Row = Row {
         id: "getWorkflowProjectIssueTypeUsages", number: 548, method: Method::Get, path: "/rest/api/3/workflow/{workflowId}/project/{projectId}/issueTypeUsages",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[136, 156, 102])),
@@ -14452,6 +15064,7 @@ mod rows {
     pub static GET_PROJECT_USAGES_FOR_WORKFLOW: Row = Row {
         id: "getProjectUsagesForWorkflow", number: 549, method: Method::Get, path: "/rest/api/3/workflow/{workflowId}/projectUsages",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[136, 156])),
@@ -14465,6 +15078,7 @@ mod rows {
     pub static GET_WORKFLOW_SCHEME_USAGES_FOR_WORKFLOW: Row = Row {
         id: "getWorkflowSchemeUsagesForWorkflow", number: 550, method: Method::Get, path: "/rest/api/3/workflow/{workflowId}/workflowSchemes",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[154, 156])),
@@ -14478,6 +15092,7 @@ mod rows {
     pub static READ_WORKFLOWS: Row = Row {
         id: "readWorkflows", number: 551, method: Method::Post, path: "/rest/api/3/workflows",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[156])),
@@ -14491,6 +15106,7 @@ mod rows {
     pub static WORKFLOW_CAPABILITIES: Row = Row {
         id: "workflowCapabilities", number: 552, method: Method::Get, path: "/rest/api/3/workflows/capabilities",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[156])),
@@ -14504,6 +15120,7 @@ mod rows {
     pub static CREATE_WORKFLOWS: Row = Row {
         id: "createWorkflows", number: 553, method: Method::Post, path: "/rest/api/3/workflows/create",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[229])),
@@ -14517,6 +15134,7 @@ mod rows {
     pub static VALIDATE_CREATE_WORKFLOWS: Row = Row {
         id: "validateCreateWorkflows", number: 554, method: Method::Post, path: "/rest/api/3/workflows/create/validation",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[229])),
@@ -14530,6 +15148,7 @@ mod rows {
     pub static GET_DEFAULT_EDITOR: Row = Row {
         id: "getDefaultEditor", number: 555, method: Method::Get, path: "/rest/api/3/workflows/defaultEditor",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[156])),
@@ -14543,6 +15162,7 @@ mod rows {
     pub static READ_WORKFLOW_PREVIEWS: Row = Row {
         id: "readWorkflowPreviews", number: 556, method: Method::Post, path: "/rest/api/3/workflows/preview",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[156])),
@@ -14556,6 +15176,7 @@ mod rows {
     pub static SEARCH_WORKFLOWS: Row = Row {
         id: "searchWorkflows", number: 557, method: Method::Get, path: "/rest/api/3/workflows/search",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[156])),
@@ -14569,6 +15190,7 @@ mod rows {
     pub static UPDATE_WORKFLOWS: Row = Row {
         id: "updateWorkflows", number: 558, method: Method::Post, path: "/rest/api/3/workflows/update",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[229])),
@@ -14582,6 +15204,7 @@ mod rows {
     pub static VALIDATE_UPDATE_WORKFLOWS: Row = Row {
         id: "validateUpdateWorkflows", number: 559, method: Method::Post, path: "/rest/api/3/workflows/update/validation",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[229])),
@@ -14595,6 +15218,7 @@ mod rows {
     pub static GET_ALL_WORKFLOW_SCHEMES: Row = Row {
         id: "getAllWorkflowSchemes", number: 560, method: Method::Get, path: "/rest/api/3/workflowscheme",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[154, 61, 64, 87, 102, 127, 136, 152])),
@@ -14608,6 +15232,7 @@ mod rows {
     pub static CREATE_WORKFLOW_SCHEME: Row = Row {
         id: "createWorkflowScheme", number: 561, method: Method::Post, path: "/rest/api/3/workflowscheme",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[227, 61, 64, 87, 102, 127, 136, 152, 154])),
@@ -14621,6 +15246,7 @@ mod rows {
     pub static GET_WORKFLOW_SCHEME_PROJECT_ASSOCIATIONS: Row = Row {
         id: "getWorkflowSchemeProjectAssociations", number: 562, method: Method::Get, path: "/rest/api/3/workflowscheme/project",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[154, 156, 61, 64, 87, 102, 127, 136, 152])),
@@ -14634,6 +15260,7 @@ mod rows {
     pub static ASSIGN_SCHEME_TO_PROJECT: Row = Row {
         id: "assignSchemeToProject", number: 563, method: Method::Put, path: "/rest/api/3/workflowscheme/project",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[227])),
@@ -14647,6 +15274,7 @@ mod rows {
     pub static SWITCH_WORKFLOW_SCHEME_FOR_PROJECT: Row = Row {
         id: "switchWorkflowSchemeForProject", number: 564, method: Method::Post, path: "/rest/api/3/workflowscheme/project/switch",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[227, 214])),
@@ -14660,6 +15288,7 @@ mod rows {
     pub static READ_WORKFLOW_SCHEMES: Row = Row {
         id: "readWorkflowSchemes", number: 565, method: Method::Post, path: "/rest/api/3/workflowscheme/read",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[154])),
@@ -14673,6 +15302,7 @@ mod rows {
     pub static UPDATE_SCHEMES: Row = Row {
         id: "updateSchemes", number: 566, method: Method::Post, path: "/rest/api/3/workflowscheme/update",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[227])),
@@ -14686,6 +15316,7 @@ mod rows {
     pub static GET_REQUIRED_WORKFLOW_SCHEME_MAPPINGS: Row = Row {
         id: "getRequiredWorkflowSchemeMappings", number: 567, method: Method::Post, path: "/rest/api/3/workflowscheme/update/mappings",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[227])),
@@ -14699,6 +15330,7 @@ mod rows {
     pub static DELETE_WORKFLOW_SCHEME: Row = Row {
         id: "deleteWorkflowScheme", number: 568, method: Method::Delete, path: "/rest/api/3/workflowscheme/{id}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[50])),
@@ -14712,6 +15344,7 @@ mod rows {
     pub static GET_WORKFLOW_SCHEME: Row = Row {
         id: "getWorkflowScheme", number: 569, method: Method::Get, path: "/rest/api/3/workflowscheme/{id}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[154, 61, 64, 87, 102, 127, 136, 152])),
@@ -14725,6 +15358,7 @@ mod rows {
     pub static UPDATE_WORKFLOW_SCHEME: Row = Row {
         id: "updateWorkflowScheme", number: 570, method: Method::Put, path: "/rest/api/3/workflowscheme/{id}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[154, 227, 61, 64, 87, 102, 127, 136, 152])),
@@ -14738,6 +15372,7 @@ mod rows {
     pub static CREATE_WORKFLOW_SCHEME_DRAFT_FROM_PARENT: Row = Row {
         id: "createWorkflowSchemeDraftFromParent", number: 571, method: Method::Post, path: "/rest/api/3/workflowscheme/{id}/createdraft",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[87, 95, 128, 143, 148, 152, 154, 156, 227, 61, 64, 102, 127, 136])),
@@ -14751,6 +15386,7 @@ mod rows {
     pub static DELETE_DEFAULT_WORKFLOW: Row = Row {
         id: "deleteDefaultWorkflow", number: 572, method: Method::Delete, path: "/rest/api/3/workflowscheme/{id}/default",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[154, 227, 61, 64, 87, 102, 127, 136, 152])),
@@ -14764,6 +15400,7 @@ mod rows {
     pub static GET_DEFAULT_WORKFLOW: Row = Row {
         id: "getDefaultWorkflow", number: 573, method: Method::Get, path: "/rest/api/3/workflowscheme/{id}/default",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[154, 156])),
@@ -14777,6 +15414,7 @@ mod rows {
     pub static UPDATE_DEFAULT_WORKFLOW: Row = Row {
         id: "updateDefaultWorkflow", number: 574, method: Method::Put, path: "/rest/api/3/workflowscheme/{id}/default",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[154, 227, 61, 64, 87, 102, 127, 136, 152])),
@@ -14790,6 +15428,7 @@ mod rows {
     pub static DELETE_WORKFLOW_SCHEME_DRAFT: Row = Row {
         id: "deleteWorkflowSchemeDraft", number: 575, method: Method::Delete, path: "/rest/api/3/workflowscheme/{id}/draft",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[50])),
@@ -14803,6 +15442,7 @@ mod rows {
     pub static GET_WORKFLOW_SCHEME_DRAFT: Row = Row {
         id: "getWorkflowSchemeDraft", number: 576, method: Method::Get, path: "/rest/api/3/workflowscheme/{id}/draft",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[87, 95, 128, 143, 148, 152, 154, 156, 61, 64, 102, 127, 136])),
@@ -14816,6 +15456,7 @@ mod rows {
     pub static UPDATE_WORKFLOW_SCHEME_DRAFT: Row = Row {
         id: "updateWorkflowSchemeDraft", number: 577, method: Method::Put, path: "/rest/api/3/workflowscheme/{id}/draft",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[87, 95, 128, 143, 148, 152, 154, 156, 227, 61, 64, 102, 127, 136])),
@@ -14829,6 +15470,7 @@ mod rows {
     pub static DELETE_DRAFT_DEFAULT_WORKFLOW: Row = Row {
         id: "deleteDraftDefaultWorkflow", number: 578, method: Method::Delete, path: "/rest/api/3/workflowscheme/{id}/draft/default",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[50, 61, 64, 87, 102, 127, 136, 152, 154, 156])),
@@ -14842,6 +15484,7 @@ mod rows {
     pub static GET_DRAFT_DEFAULT_WORKFLOW: Row = Row {
         id: "getDraftDefaultWorkflow", number: 579, method: Method::Get, path: "/rest/api/3/workflowscheme/{id}/draft/default",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[154, 156])),
@@ -14855,6 +15498,7 @@ mod rows {
     pub static UPDATE_DRAFT_DEFAULT_WORKFLOW: Row = Row {
         id: "updateDraftDefaultWorkflow", number: 580, method: Method::Put, path: "/rest/api/3/workflowscheme/{id}/draft/default",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[227, 154, 156, 61, 64, 87, 102, 127, 136, 152])),
@@ -14868,6 +15512,7 @@ mod rows {
     pub static DELETE_WORKFLOW_SCHEME_DRAFT_ISSUE_TYPE: Row = Row {
         id: "deleteWorkflowSchemeDraftIssueType", number: 581, method: Method::Delete, path: "/rest/api/3/workflowscheme/{id}/draft/issuetype/{issueType}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[50, 61, 64, 87, 102, 127, 136, 152, 154, 156])),
@@ -14881,6 +15526,7 @@ mod rows {
     pub static GET_WORKFLOW_SCHEME_DRAFT_ISSUE_TYPE: Row = Row {
         id: "getWorkflowSchemeDraftIssueType", number: 582, method: Method::Get, path: "/rest/api/3/workflowscheme/{id}/draft/issuetype/{issueType}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[154, 156, 102])),
@@ -14894,6 +15540,7 @@ mod rows {
     pub static SET_WORKFLOW_SCHEME_DRAFT_ISSUE_TYPE: Row = Row {
         id: "setWorkflowSchemeDraftIssueType", number: 583, method: Method::Put, path: "/rest/api/3/workflowscheme/{id}/draft/issuetype/{issueType}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[227, 154, 156, 61, 64, 87, 102, 127, 136, 152])),
@@ -14907,6 +15554,7 @@ mod rows {
     pub static PUBLISH_DRAFT_WORKFLOW_SCHEME: Row = Row {
         id: "publishDraftWorkflowScheme", number: 584, method: Method::Post, path: "/rest/api/3/workflowscheme/{id}/draft/publish",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[227])),
@@ -14920,6 +15568,7 @@ mod rows {
     pub static DELETE_DRAFT_WORKFLOW_MAPPING: Row = Row {
         id: "deleteDraftWorkflowMapping", number: 585, method: Method::Delete, path: "/rest/api/3/workflowscheme/{id}/draft/workflow",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[50])),
@@ -14933,6 +15582,7 @@ mod rows {
     pub static GET_DRAFT_WORKFLOW: Row = Row {
         id: "getDraftWorkflow", number: 586, method: Method::Get, path: "/rest/api/3/workflowscheme/{id}/draft/workflow",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[154, 156, 102])),
@@ -14946,6 +15596,7 @@ mod rows {
     pub static UPDATE_DRAFT_WORKFLOW_MAPPING: Row = Row {
         id: "updateDraftWorkflowMapping", number: 587, method: Method::Put, path: "/rest/api/3/workflowscheme/{id}/draft/workflow",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[227, 154, 156, 61, 64, 87, 102, 127, 136, 152])),
@@ -14959,6 +15610,7 @@ mod rows {
     pub static DELETE_WORKFLOW_SCHEME_ISSUE_TYPE: Row = Row {
         id: "deleteWorkflowSchemeIssueType", number: 588, method: Method::Delete, path: "/rest/api/3/workflowscheme/{id}/issuetype/{issueType}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[50, 61, 64, 87, 102, 127, 136, 152, 154, 156])),
@@ -14972,6 +15624,7 @@ mod rows {
     pub static GET_WORKFLOW_SCHEME_ISSUE_TYPE: Row = Row {
         id: "getWorkflowSchemeIssueType", number: 589, method: Method::Get, path: "/rest/api/3/workflowscheme/{id}/issuetype/{issueType}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[154, 156, 102])),
@@ -14985,6 +15638,7 @@ mod rows {
     pub static SET_WORKFLOW_SCHEME_ISSUE_TYPE: Row = Row {
         id: "setWorkflowSchemeIssueType", number: 590, method: Method::Put, path: "/rest/api/3/workflowscheme/{id}/issuetype/{issueType}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[227, 154, 156, 61, 64, 87, 102, 127, 136, 152])),
@@ -14998,6 +15652,7 @@ mod rows {
     pub static DELETE_WORKFLOW_MAPPING: Row = Row {
         id: "deleteWorkflowMapping", number: 591, method: Method::Delete, path: "/rest/api/3/workflowscheme/{id}/workflow",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[50])),
@@ -15011,6 +15666,7 @@ mod rows {
     pub static GET_WORKFLOW: Row = Row {
         id: "getWorkflow", number: 592, method: Method::Get, path: "/rest/api/3/workflowscheme/{id}/workflow",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[154, 156, 102])),
@@ -15024,6 +15680,7 @@ mod rows {
     pub static UPDATE_WORKFLOW_MAPPING: Row = Row {
         id: "updateWorkflowMapping", number: 593, method: Method::Put, path: "/rest/api/3/workflowscheme/{id}/workflow",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[227, 154, 156, 61, 64, 87, 102, 127, 136, 152])),
@@ -15037,6 +15694,7 @@ mod rows {
     pub static GET_PROJECT_USAGES_FOR_WORKFLOW_SCHEME: Row = Row {
         id: "getProjectUsagesForWorkflowScheme", number: 594, method: Method::Get, path: "/rest/api/3/workflowscheme/{workflowSchemeId}/projectUsages",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[53])),
         granular: Some(ScopeSet::from_positions(&[136, 154])),
@@ -15050,6 +15708,7 @@ mod rows {
     pub static GET_IDS_OF_WORKLOGS_DELETED_SINCE: Row = Row {
         id: "getIdsOfWorklogsDeletedSince", number: 595, method: Method::Get, path: "/rest/api/3/worklog/deleted",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[104, 103])),
@@ -15063,6 +15722,7 @@ mod rows {
     pub static GET_WORKLOGS_FOR_IDS: Row = Row {
         id: "getWorklogsForIds", number: 596, method: Method::Post, path: "/rest/api/3/worklog/list",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[69, 87, 104, 103, 128, 152, 64])),
@@ -15076,6 +15736,7 @@ mod rows {
     pub static GET_IDS_OF_WORKLOGS_MODIFIED_SINCE: Row = Row {
         id: "getIdsOfWorklogsModifiedSince", number: 597, method: Method::Get, path: "/rest/api/3/worklog/updated",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: Some(ScopeSet::from_positions(&[104, 103])),
@@ -15089,6 +15750,7 @@ mod rows {
     pub static ADDON_PROPERTIES_RESOURCE_GET_ADDON_PROPERTIES_GET: Row = Row {
         id: "AddonPropertiesResource.getAddonProperties_get", number: 598, method: Method::Get, path: "/rest/atlassian-connect/1/addons/{addonKey}/properties",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::EMPTY),
         granular: Some(ScopeSet::EMPTY),
@@ -15102,6 +15764,7 @@ mod rows {
     pub static ADDON_PROPERTIES_RESOURCE_DELETE_ADDON_PROPERTY_DELETE: Row = Row {
         id: "AddonPropertiesResource.deleteAddonProperty_delete", number: 599, method: Method::Delete, path: "/rest/atlassian-connect/1/addons/{addonKey}/properties/{propertyKey}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::EMPTY),
         granular: Some(ScopeSet::EMPTY),
@@ -15115,6 +15778,7 @@ mod rows {
     pub static ADDON_PROPERTIES_RESOURCE_GET_ADDON_PROPERTY_GET: Row = Row {
         id: "AddonPropertiesResource.getAddonProperty_get", number: 600, method: Method::Get, path: "/rest/atlassian-connect/1/addons/{addonKey}/properties/{propertyKey}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::EMPTY),
         granular: Some(ScopeSet::EMPTY),
@@ -15128,6 +15792,7 @@ mod rows {
     pub static ADDON_PROPERTIES_RESOURCE_PUT_ADDON_PROPERTY_PUT: Row = Row {
         id: "AddonPropertiesResource.putAddonProperty_put", number: 601, method: Method::Put, path: "/rest/atlassian-connect/1/addons/{addonKey}/properties/{propertyKey}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::EMPTY),
         granular: Some(ScopeSet::EMPTY),
@@ -15141,6 +15806,7 @@ mod rows {
     pub static DYNAMIC_MODULES_RESOURCE_REMOVE_MODULES_DELETE: Row = Row {
         id: "DynamicModulesResource.removeModules_delete", number: 602, method: Method::Delete, path: "/rest/atlassian-connect/1/app/module/dynamic",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session, AccessKind::Connect]),
         classic: None,
         granular: None,
@@ -15154,6 +15820,7 @@ mod rows {
     pub static DYNAMIC_MODULES_RESOURCE_GET_MODULES_GET: Row = Row {
         id: "DynamicModulesResource.getModules_get", number: 603, method: Method::Get, path: "/rest/atlassian-connect/1/app/module/dynamic",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session, AccessKind::Connect]),
         classic: None,
         granular: None,
@@ -15167,6 +15834,7 @@ mod rows {
     pub static DYNAMIC_MODULES_RESOURCE_REGISTER_MODULES_POST: Row = Row {
         id: "DynamicModulesResource.registerModules_post", number: 604, method: Method::Post, path: "/rest/atlassian-connect/1/app/module/dynamic",
         area: Area::Jira, mode: ModeKind::Policy, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session, AccessKind::Connect]),
         classic: None,
         granular: None,
@@ -15180,6 +15848,7 @@ mod rows {
     pub static APP_ISSUE_FIELD_VALUE_UPDATE_RESOURCE_UPDATE_ISSUE_FIELDS_PUT: Row = Row {
         id: "AppIssueFieldValueUpdateResource.updateIssueFields_put", number: 605, method: Method::Put, path: "/rest/atlassian-connect/1/migration/field",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session, AccessKind::Connect]),
         classic: None,
         granular: None,
@@ -15193,6 +15862,7 @@ mod rows {
     pub static MIGRATION_RESOURCE_UPDATE_ENTITY_PROPERTIES_VALUE_PUT: Row = Row {
         id: "MigrationResource.updateEntityPropertiesValue_put", number: 606, method: Method::Put, path: "/rest/atlassian-connect/1/migration/properties/{entityType}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session, AccessKind::Connect]),
         classic: None,
         granular: None,
@@ -15206,6 +15876,7 @@ mod rows {
     pub static MIGRATION_RESOURCE_WORKFLOW_RULE_SEARCH_POST: Row = Row {
         id: "MigrationResource.workflowRuleSearch_post", number: 607, method: Method::Post, path: "/rest/atlassian-connect/1/migration/workflow/rule/search",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session, AccessKind::Connect]),
         classic: None,
         granular: None,
@@ -15219,6 +15890,7 @@ mod rows {
     pub static CONNECT_TO_FORGE_MIGRATION_FETCH_TASK_RESOURCE_FETCH_MIGRATION_TASK_GET: Row = Row {
         id: "ConnectToForgeMigrationFetchTaskResource.fetchMigrationTask_get", number: 608, method: Method::Get, path: "/rest/atlassian-connect/1/migration/{connectKey}/{jiraIssueFieldsKey}/task",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: None,
@@ -15232,6 +15904,7 @@ mod rows {
     pub static CONNECT_TO_FORGE_MIGRATION_TASK_SUBMISSION_RESOURCE_SUBMIT_TASK_POST: Row = Row {
         id: "ConnectToForgeMigrationTaskSubmissionResource.submitTask_post", number: 609, method: Method::Post, path: "/rest/atlassian-connect/1/migration/{connectKey}/{jiraIssueFieldsKey}/task",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Connect, AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[117])),
         granular: None,
@@ -15245,6 +15918,7 @@ mod rows {
     pub static SERVICE_REGISTRY_RESOURCE_SERVICES_GET: Row = Row {
         id: "ServiceRegistryResource.services_get", number: 610, method: Method::Get, path: "/rest/atlassian-connect/1/service-registry",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15258,6 +15932,7 @@ mod rows {
     pub static GET_FORGE_APP_PROPERTY_KEYS: Row = Row {
         id: "getForgeAppPropertyKeys", number: 611, method: Method::Get, path: "/rest/forge/1/app/properties",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::EMPTY),
         granular: Some(ScopeSet::from_positions(&[60])),
@@ -15271,6 +15946,7 @@ mod rows {
     pub static DELETE_FORGE_APP_PROPERTY: Row = Row {
         id: "deleteForgeAppProperty", number: 612, method: Method::Delete, path: "/rest/forge/1/app/properties/{propertyKey}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::EMPTY),
         granular: Some(ScopeSet::from_positions(&[162])),
@@ -15284,6 +15960,7 @@ mod rows {
     pub static GET_FORGE_APP_PROPERTY: Row = Row {
         id: "getForgeAppProperty", number: 613, method: Method::Get, path: "/rest/forge/1/app/properties/{propertyKey}",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::EMPTY),
         granular: Some(ScopeSet::from_positions(&[60])),
@@ -15297,6 +15974,7 @@ mod rows {
     pub static PUT_FORGE_APP_PROPERTY: Row = Row {
         id: "putForgeAppProperty", number: 614, method: Method::Put, path: "/rest/forge/1/app/properties/{propertyKey}",
         area: Area::Jira, mode: ModeKind::Write, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::ScopedApiToken, AccessKind::Session, AccessKind::OAuth, AccessKind::Forge]),
         classic: Some(ScopeSet::EMPTY),
         granular: Some(ScopeSet::from_positions(&[162])),
@@ -15310,6 +15988,7 @@ mod rows {
     pub static GET_WORKLOGS_BY_ISSUE_ID_AND_WORKLOG_ID: Row = Row {
         id: "getWorklogsByIssueIdAndWorklogId", number: 615, method: Method::Post, path: "/rest/internal/api/latest/worklog/bulk",
         area: Area::Jira, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15323,6 +16002,7 @@ mod rows {
     pub static PORTCULLIS_CURRENT_SESSION: Row = Row {
         id: "portcullisCurrentSession", number: 616, method: Method::Get, path: "/rest/auth/1/session",
         area: Area::Site, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15336,6 +16016,7 @@ mod rows {
     pub static PORTCULLIS_ATTACHMENT_FILE: Row = Row {
         id: "portcullisAttachmentFile", number: 617, method: Method::Get, path: "/secure/attachment/{id}/{fileName}",
         area: Area::Site, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15349,6 +16030,7 @@ mod rows {
     pub static PORTCULLIS_TENANT_INFO: Row = Row {
         id: "portcullisTenantInfo", number: 618, method: Method::Get, path: "/_edge/tenant_info",
         area: Area::Site, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15362,6 +16044,7 @@ mod rows {
     pub static PORTCULLIS_HEALTH: Row = Row {
         id: "portcullisHealth", number: 619, method: Method::Get, path: "/healthz",
         area: Area::Operations, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15375,6 +16058,7 @@ mod rows {
     pub static PORTCULLIS_READY: Row = Row {
         id: "portcullisReady", number: 620, method: Method::Get, path: "/readyz",
         area: Area::Operations, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15388,6 +16072,7 @@ mod rows {
     pub static PORTCULLIS_METRICS: Row = Row {
         id: "portcullisMetrics", number: 621, method: Method::Get, path: "/metrics",
         area: Area::Operations, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15401,6 +16086,7 @@ mod rows {
     pub static PORTCULLIS_GET_CLOCK: Row = Row {
         id: "portcullisGetClock", number: 622, method: Method::Get, path: "/_emulator/clock",
         area: Area::Operations, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15414,6 +16100,7 @@ mod rows {
     pub static PORTCULLIS_SET_CLOCK: Row = Row {
         id: "portcullisSetClock", number: 623, method: Method::Post, path: "/_emulator/clock",
         area: Area::Operations, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15427,6 +16114,7 @@ mod rows {
     pub static PORTCULLIS_INJECT_FAULT: Row = Row {
         id: "portcullisInjectFault", number: 624, method: Method::Post, path: "/_emulator/fault",
         area: Area::Operations, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15440,6 +16128,7 @@ mod rows {
     pub static PORTCULLIS_RESET: Row = Row {
         id: "portcullisReset", number: 625, method: Method::Post, path: "/_emulator/reset",
         area: Area::Operations, mode: ModeKind::Policy, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15453,6 +16142,7 @@ mod rows {
     pub static CONSOLE_HOME: Row = Row {
         id: "consoleHome", number: 626, method: Method::Get, path: "/",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15466,6 +16156,7 @@ mod rows {
     pub static CONSOLE_LOGIN_PAGE: Row = Row {
         id: "consoleLoginPage", number: 627, method: Method::Get, path: "/login",
         area: Area::Console, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15479,6 +16170,7 @@ mod rows {
     pub static CONSOLE_LOGIN: Row = Row {
         id: "consoleLogin", number: 628, method: Method::Post, path: "/login",
         area: Area::Console, mode: ModeKind::Policy, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15492,6 +16184,91 @@ mod rows {
     pub static CONSOLE_LOGOUT: Row = Row {
         id: "consoleLogout", number: 629, method: Method::Post, path: "/logout",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: true,
+        access: AccessSet::of(&[AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static CONSOLE_CONFIRM: Row = Row {
+        id: "consoleConfirm", number: 630, method: Method::Post, path: "/confirm",
+        area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: true,
+        access: AccessSet::of(&[AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static CONSOLE_SECOND_FACTOR: Row = Row {
+        id: "consoleSecondFactor", number: 631, method: Method::Get, path: "/account/second-factor",
+        area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: true,
+        access: AccessSet::of(&[AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static CONSOLE_BEGIN_SECOND_FACTOR: Row = Row {
+        id: "consoleBeginSecondFactor", number: 632, method: Method::Post, path: "/account/second-factor/begin",
+        area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: true, without_second_factor: true,
+        access: AccessSet::of(&[AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static CONSOLE_ADD_SECOND_FACTOR: Row = Row {
+        id: "consoleAddSecondFactor", number: 633, method: Method::Post, path: "/account/second-factor",
+        area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: true, without_second_factor: true,
+        access: AccessSet::of(&[AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static CONSOLE_REMOVE_SECOND_FACTOR: Row = Row {
+        id: "consoleRemoveSecondFactor", number: 634, method: Method::Post, path: "/account/second-factor/remove",
+        area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: true, without_second_factor: false,
+        access: AccessSet::of(&[AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Account,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static CONSOLE_NEW_RECOVERY_CODES: Row = Row {
+        id: "consoleNewRecoveryCodes", number: 635, method: Method::Post, path: "/account/second-factor/recovery-codes",
+        area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: true, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15503,8 +16280,9 @@ mod rows {
     };
 
     pub static CONSOLE_ACCOUNT: Row = Row {
-        id: "consoleAccount", number: 630, method: Method::Get, path: "/account",
+        id: "consoleAccount", number: 636, method: Method::Get, path: "/account",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15516,8 +16294,9 @@ mod rows {
     };
 
     pub static CONSOLE_API_TOKENS: Row = Row {
-        id: "consoleApiTokens", number: 631, method: Method::Get, path: "/account/api-tokens",
+        id: "consoleApiTokens", number: 637, method: Method::Get, path: "/account/api-tokens",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15529,8 +16308,9 @@ mod rows {
     };
 
     pub static CONSOLE_CREATE_API_TOKEN: Row = Row {
-        id: "consoleCreateApiToken", number: 632, method: Method::Post, path: "/account/api-tokens",
+        id: "consoleCreateApiToken", number: 638, method: Method::Post, path: "/account/api-tokens",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: true, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15542,8 +16322,9 @@ mod rows {
     };
 
     pub static CONSOLE_REVOKE_API_TOKEN: Row = Row {
-        id: "consoleRevokeApiToken", number: 633, method: Method::Post, path: "/account/api-tokens/{tokenId}/revoke",
+        id: "consoleRevokeApiToken", number: 639, method: Method::Post, path: "/account/api-tokens/{tokenId}/revoke",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15555,8 +16336,9 @@ mod rows {
     };
 
     pub static CONSOLE_REVOKE_ALL_API_TOKENS: Row = Row {
-        id: "consoleRevokeAllApiTokens", number: 634, method: Method::Post, path: "/account/api-tokens/revoke-all",
+        id: "consoleRevokeAllApiTokens", number: 640, method: Method::Post, path: "/account/api-tokens/revoke-all",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15568,8 +16350,9 @@ mod rows {
     };
 
     pub static CONSOLE_SESSIONS: Row = Row {
-        id: "consoleSessions", number: 635, method: Method::Get, path: "/account/sessions",
+        id: "consoleSessions", number: 641, method: Method::Get, path: "/account/sessions",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15581,8 +16364,9 @@ mod rows {
     };
 
     pub static CONSOLE_REVOKE_SESSION: Row = Row {
-        id: "consoleRevokeSession", number: 636, method: Method::Post, path: "/account/sessions/{sessionId}/revoke",
+        id: "consoleRevokeSession", number: 642, method: Method::Post, path: "/account/sessions/{sessionId}/revoke",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15594,8 +16378,9 @@ mod rows {
     };
 
     pub static CONSOLE_REVOKE_OTHER_SESSIONS: Row = Row {
-        id: "consoleRevokeOtherSessions", number: 637, method: Method::Post, path: "/account/sessions/revoke-others",
+        id: "consoleRevokeOtherSessions", number: 643, method: Method::Post, path: "/account/sessions/revoke-others",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15607,8 +16392,9 @@ mod rows {
     };
 
     pub static CONSOLE_STATIC: Row = Row {
-        id: "consoleStatic", number: 638, method: Method::Get, path: "/static/{file}",
+        id: "consoleStatic", number: 644, method: Method::Get, path: "/static/{file}",
         area: Area::Console, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15620,8 +16406,9 @@ mod rows {
     };
 
     pub static CONSOLE_BROWSE_ISSUE: Row = Row {
-        id: "consoleBrowseIssue", number: 639, method: Method::Get, path: "/browse/{issueIdOrKey}",
+        id: "consoleBrowseIssue", number: 645, method: Method::Get, path: "/browse/{issueIdOrKey}",
         area: Area::Console, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15633,8 +16420,9 @@ mod rows {
     };
 
     pub static MANAGE_GET_DECISION: Row = Row {
-        id: "manageGetDecision", number: 640, method: Method::Get, path: "/api/portcullis/v1/decisions/{decisionId}",
+        id: "manageGetDecision", number: 646, method: Method::Get, path: "/api/portcullis/v1/decisions/{decisionId}",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15646,8 +16434,9 @@ mod rows {
     };
 
     pub static MANAGE_EXPLAIN: Row = Row {
-        id: "manageExplain", number: 641, method: Method::Post, path: "/api/portcullis/v1/explain",
+        id: "manageExplain", number: 647, method: Method::Post, path: "/api/portcullis/v1/explain",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15659,8 +16448,9 @@ mod rows {
     };
 
     pub static MANAGE_LIST_OPERATIONS: Row = Row {
-        id: "manageListOperations", number: 642, method: Method::Get, path: "/api/portcullis/v1/operations",
+        id: "manageListOperations", number: 648, method: Method::Get, path: "/api/portcullis/v1/operations",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15672,8 +16462,9 @@ mod rows {
     };
 
     pub static MANAGE_LIST_USERS: Row = Row {
-        id: "manageListUsers", number: 643, method: Method::Get, path: "/api/portcullis/v1/users",
+        id: "manageListUsers", number: 649, method: Method::Get, path: "/api/portcullis/v1/users",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15685,8 +16476,9 @@ mod rows {
     };
 
     pub static MANAGE_CREATE_USER: Row = Row {
-        id: "manageCreateUser", number: 644, method: Method::Post, path: "/api/portcullis/v1/users",
+        id: "manageCreateUser", number: 650, method: Method::Post, path: "/api/portcullis/v1/users",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: true, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15698,8 +16490,9 @@ mod rows {
     };
 
     pub static MANAGE_GET_USER: Row = Row {
-        id: "manageGetUser", number: 645, method: Method::Get, path: "/api/portcullis/v1/users/{accountId}",
+        id: "manageGetUser", number: 651, method: Method::Get, path: "/api/portcullis/v1/users/{accountId}",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15711,8 +16504,9 @@ mod rows {
     };
 
     pub static MANAGE_UPDATE_USER: Row = Row {
-        id: "manageUpdateUser", number: 646, method: Method::Put, path: "/api/portcullis/v1/users/{accountId}",
+        id: "manageUpdateUser", number: 652, method: Method::Put, path: "/api/portcullis/v1/users/{accountId}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: true, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15724,8 +16518,9 @@ mod rows {
     };
 
     pub static MANAGE_DEACTIVATE_USER: Row = Row {
-        id: "manageDeactivateUser", number: 647, method: Method::Post, path: "/api/portcullis/v1/users/{accountId}/deactivate",
+        id: "manageDeactivateUser", number: 653, method: Method::Post, path: "/api/portcullis/v1/users/{accountId}/deactivate",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15737,8 +16532,9 @@ mod rows {
     };
 
     pub static MANAGE_ACTIVATE_USER: Row = Row {
-        id: "manageActivateUser", number: 648, method: Method::Post, path: "/api/portcullis/v1/users/{accountId}/activate",
+        id: "manageActivateUser", number: 654, method: Method::Post, path: "/api/portcullis/v1/users/{accountId}/activate",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15750,8 +16546,23 @@ mod rows {
     };
 
     pub static MANAGE_SET_USER_PASSWORD: Row = Row {
-        id: "manageSetUserPassword", number: 649, method: Method::Put, path: "/api/portcullis/v1/users/{accountId}/password",
+        id: "manageSetUserPassword", number: 655, method: Method::Put, path: "/api/portcullis/v1/users/{accountId}/password",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: true, without_second_factor: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::SiteAdmin,
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static MANAGE_REMOVE_USER_SECOND_FACTOR: Row = Row {
+        id: "manageRemoveUserSecondFactor", number: 656, method: Method::Delete, path: "/api/portcullis/v1/users/{accountId}/second-factor",
+        area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: true, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15763,8 +16574,9 @@ mod rows {
     };
 
     pub static MANAGE_REVOKE_USER_CREDENTIALS: Row = Row {
-        id: "manageRevokeUserCredentials", number: 650, method: Method::Delete, path: "/api/portcullis/v1/users/{accountId}/credentials",
+        id: "manageRevokeUserCredentials", number: 657, method: Method::Delete, path: "/api/portcullis/v1/users/{accountId}/credentials",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15776,8 +16588,9 @@ mod rows {
     };
 
     pub static MANAGE_LIST_GROUPS: Row = Row {
-        id: "manageListGroups", number: 651, method: Method::Get, path: "/api/portcullis/v1/groups",
+        id: "manageListGroups", number: 658, method: Method::Get, path: "/api/portcullis/v1/groups",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15789,8 +16602,9 @@ mod rows {
     };
 
     pub static MANAGE_CREATE_GROUP: Row = Row {
-        id: "manageCreateGroup", number: 652, method: Method::Post, path: "/api/portcullis/v1/groups",
+        id: "manageCreateGroup", number: 659, method: Method::Post, path: "/api/portcullis/v1/groups",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15802,8 +16616,9 @@ mod rows {
     };
 
     pub static MANAGE_DELETE_GROUP: Row = Row {
-        id: "manageDeleteGroup", number: 653, method: Method::Delete, path: "/api/portcullis/v1/groups/{groupId}",
+        id: "manageDeleteGroup", number: 660, method: Method::Delete, path: "/api/portcullis/v1/groups/{groupId}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15815,8 +16630,9 @@ mod rows {
     };
 
     pub static MANAGE_LIST_GROUP_MEMBERS: Row = Row {
-        id: "manageListGroupMembers", number: 654, method: Method::Get, path: "/api/portcullis/v1/groups/{groupId}/members",
+        id: "manageListGroupMembers", number: 661, method: Method::Get, path: "/api/portcullis/v1/groups/{groupId}/members",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15828,8 +16644,9 @@ mod rows {
     };
 
     pub static MANAGE_ADD_GROUP_MEMBER: Row = Row {
-        id: "manageAddGroupMember", number: 655, method: Method::Put, path: "/api/portcullis/v1/groups/{groupId}/members/{accountId}",
+        id: "manageAddGroupMember", number: 662, method: Method::Put, path: "/api/portcullis/v1/groups/{groupId}/members/{accountId}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: true, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15841,8 +16658,9 @@ mod rows {
     };
 
     pub static MANAGE_REMOVE_GROUP_MEMBER: Row = Row {
-        id: "manageRemoveGroupMember", number: 656, method: Method::Delete, path: "/api/portcullis/v1/groups/{groupId}/members/{accountId}",
+        id: "manageRemoveGroupMember", number: 663, method: Method::Delete, path: "/api/portcullis/v1/groups/{groupId}/members/{accountId}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15854,8 +16672,9 @@ mod rows {
     };
 
     pub static MANAGE_LIST_APPLICATIONS: Row = Row {
-        id: "manageListApplications", number: 657, method: Method::Get, path: "/api/portcullis/v1/applications",
+        id: "manageListApplications", number: 664, method: Method::Get, path: "/api/portcullis/v1/applications",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15867,8 +16686,9 @@ mod rows {
     };
 
     pub static MANAGE_ADD_APPLICATION_GROUP: Row = Row {
-        id: "manageAddApplicationGroup", number: 658, method: Method::Put, path: "/api/portcullis/v1/applications/{applicationKey}/groups/{groupId}",
+        id: "manageAddApplicationGroup", number: 665, method: Method::Put, path: "/api/portcullis/v1/applications/{applicationKey}/groups/{groupId}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: true, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15880,8 +16700,9 @@ mod rows {
     };
 
     pub static MANAGE_REMOVE_APPLICATION_GROUP: Row = Row {
-        id: "manageRemoveApplicationGroup", number: 659, method: Method::Delete, path: "/api/portcullis/v1/applications/{applicationKey}/groups/{groupId}",
+        id: "manageRemoveApplicationGroup", number: 666, method: Method::Delete, path: "/api/portcullis/v1/applications/{applicationKey}/groups/{groupId}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15893,8 +16714,9 @@ mod rows {
     };
 
     pub static MANAGE_LIST_GLOBAL_PERMISSIONS: Row = Row {
-        id: "manageListGlobalPermissions", number: 660, method: Method::Get, path: "/api/portcullis/v1/global-permissions",
+        id: "manageListGlobalPermissions", number: 667, method: Method::Get, path: "/api/portcullis/v1/global-permissions",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15906,8 +16728,9 @@ mod rows {
     };
 
     pub static MANAGE_GRANT_GLOBAL_PERMISSION: Row = Row {
-        id: "manageGrantGlobalPermission", number: 661, method: Method::Put, path: "/api/portcullis/v1/global-permissions/{permission}/groups/{groupId}",
+        id: "manageGrantGlobalPermission", number: 668, method: Method::Put, path: "/api/portcullis/v1/global-permissions/{permission}/groups/{groupId}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: true, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15919,8 +16742,9 @@ mod rows {
     };
 
     pub static MANAGE_REVOKE_GLOBAL_PERMISSION: Row = Row {
-        id: "manageRevokeGlobalPermission", number: 662, method: Method::Delete, path: "/api/portcullis/v1/global-permissions/{permission}/groups/{groupId}",
+        id: "manageRevokeGlobalPermission", number: 669, method: Method::Delete, path: "/api/portcullis/v1/global-permissions/{permission}/groups/{groupId}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15932,8 +16756,9 @@ mod rows {
     };
 
     pub static MANAGE_LIST_MY_API_TOKENS: Row = Row {
-        id: "manageListMyApiTokens", number: 663, method: Method::Get, path: "/api/portcullis/v1/me/api-tokens",
+        id: "manageListMyApiTokens", number: 670, method: Method::Get, path: "/api/portcullis/v1/me/api-tokens",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15945,8 +16770,9 @@ mod rows {
     };
 
     pub static MANAGE_CREATE_MY_API_TOKEN: Row = Row {
-        id: "manageCreateMyApiToken", number: 664, method: Method::Post, path: "/api/portcullis/v1/me/api-tokens",
+        id: "manageCreateMyApiToken", number: 671, method: Method::Post, path: "/api/portcullis/v1/me/api-tokens",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: true, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15958,8 +16784,9 @@ mod rows {
     };
 
     pub static MANAGE_REVOKE_MY_API_TOKEN: Row = Row {
-        id: "manageRevokeMyApiToken", number: 665, method: Method::Delete, path: "/api/portcullis/v1/me/api-tokens/{tokenId}",
+        id: "manageRevokeMyApiToken", number: 672, method: Method::Delete, path: "/api/portcullis/v1/me/api-tokens/{tokenId}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15971,8 +16798,9 @@ mod rows {
     };
 
     pub static MANAGE_REVOKE_ALL_MY_API_TOKENS: Row = Row {
-        id: "manageRevokeAllMyApiTokens", number: 666, method: Method::Delete, path: "/api/portcullis/v1/me/api-tokens",
+        id: "manageRevokeAllMyApiTokens", number: 673, method: Method::Delete, path: "/api/portcullis/v1/me/api-tokens",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15984,8 +16812,9 @@ mod rows {
     };
 
     pub static MANAGE_LIST_MY_SESSIONS: Row = Row {
-        id: "manageListMySessions", number: 667, method: Method::Get, path: "/api/portcullis/v1/me/sessions",
+        id: "manageListMySessions", number: 674, method: Method::Get, path: "/api/portcullis/v1/me/sessions",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -15997,8 +16826,9 @@ mod rows {
     };
 
     pub static MANAGE_REVOKE_MY_SESSION: Row = Row {
-        id: "manageRevokeMySession", number: 668, method: Method::Delete, path: "/api/portcullis/v1/me/sessions/{sessionId}",
+        id: "manageRevokeMySession", number: 675, method: Method::Delete, path: "/api/portcullis/v1/me/sessions/{sessionId}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16010,8 +16840,9 @@ mod rows {
     };
 
     pub static MANAGE_LIST_API_TOKENS: Row = Row {
-        id: "manageListApiTokens", number: 669, method: Method::Get, path: "/api/portcullis/v1/api-tokens",
+        id: "manageListApiTokens", number: 676, method: Method::Get, path: "/api/portcullis/v1/api-tokens",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16023,8 +16854,9 @@ mod rows {
     };
 
     pub static MANAGE_REVOKE_API_TOKEN: Row = Row {
-        id: "manageRevokeApiToken", number: 670, method: Method::Delete, path: "/api/portcullis/v1/api-tokens/{tokenId}",
+        id: "manageRevokeApiToken", number: 677, method: Method::Delete, path: "/api/portcullis/v1/api-tokens/{tokenId}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16036,8 +16868,9 @@ mod rows {
     };
 
     pub static MANAGE_CREATE_SERVICE_ACCOUNT_API_TOKEN: Row = Row {
-        id: "manageCreateServiceAccountApiToken", number: 671, method: Method::Post, path: "/api/portcullis/v1/service-accounts/{accountId}/api-tokens",
+        id: "manageCreateServiceAccountApiToken", number: 678, method: Method::Post, path: "/api/portcullis/v1/service-accounts/{accountId}/api-tokens",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: true, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16049,8 +16882,9 @@ mod rows {
     };
 
     pub static MANAGE_GET_SETTINGS: Row = Row {
-        id: "manageGetSettings", number: 672, method: Method::Get, path: "/api/portcullis/v1/settings",
+        id: "manageGetSettings", number: 679, method: Method::Get, path: "/api/portcullis/v1/settings",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16062,8 +16896,9 @@ mod rows {
     };
 
     pub static MANAGE_CHANGE_SETTING: Row = Row {
-        id: "manageChangeSetting", number: 673, method: Method::Put, path: "/api/portcullis/v1/settings/{settingKey}",
+        id: "manageChangeSetting", number: 680, method: Method::Put, path: "/api/portcullis/v1/settings/{settingKey}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: true, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16075,8 +16910,9 @@ mod rows {
     };
 
     pub static MANAGE_LIST_AUDIT: Row = Row {
-        id: "manageListAudit", number: 674, method: Method::Get, path: "/api/portcullis/v1/audit",
+        id: "manageListAudit", number: 681, method: Method::Get, path: "/api/portcullis/v1/audit",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16088,8 +16924,9 @@ mod rows {
     };
 
     pub static MANAGE_LIST_TRASHED_PROJECTS: Row = Row {
-        id: "manageListTrashedProjects", number: 675, method: Method::Get, path: "/api/portcullis/v1/trash/projects",
+        id: "manageListTrashedProjects", number: 682, method: Method::Get, path: "/api/portcullis/v1/trash/projects",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16101,8 +16938,9 @@ mod rows {
     };
 
     pub static MANAGE_OPEN_API: Row = Row {
-        id: "manageOpenApi", number: 676, method: Method::Get, path: "/api/portcullis/openapi.json",
+        id: "manageOpenApi", number: 683, method: Method::Get, path: "/api/portcullis/openapi.json",
         area: Area::Management, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16114,8 +16952,9 @@ mod rows {
     };
 
     pub static OAUTH_TOKEN: Row = Row {
-        id: "oauthToken", number: 677, method: Method::Post, path: "/oauth/token",
+        id: "oauthToken", number: 684, method: Method::Post, path: "/oauth/token",
         area: Area::Authorization, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous]),
         classic: None,
         granular: None,
@@ -16127,8 +16966,9 @@ mod rows {
     };
 
     pub static OAUTH_REVOKE: Row = Row {
-        id: "oauthRevoke", number: 678, method: Method::Post, path: "/oauth/revoke",
+        id: "oauthRevoke", number: 685, method: Method::Post, path: "/oauth/revoke",
         area: Area::Authorization, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous]),
         classic: None,
         granular: None,
@@ -16140,8 +16980,9 @@ mod rows {
     };
 
     pub static OAUTH_INTROSPECT: Row = Row {
-        id: "oauthIntrospect", number: 679, method: Method::Post, path: "/oauth/introspect",
+        id: "oauthIntrospect", number: 686, method: Method::Post, path: "/oauth/introspect",
         area: Area::Authorization, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous]),
         classic: None,
         granular: None,
@@ -16153,8 +16994,9 @@ mod rows {
     };
 
     pub static OAUTH_PUSH_AUTHORIZATION_REQUEST: Row = Row {
-        id: "oauthPushAuthorizationRequest", number: 680, method: Method::Post, path: "/oauth/par",
+        id: "oauthPushAuthorizationRequest", number: 687, method: Method::Post, path: "/oauth/par",
         area: Area::Authorization, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous]),
         classic: None,
         granular: None,
@@ -16166,8 +17008,9 @@ mod rows {
     };
 
     pub static OAUTH_DEVICE_AUTHORIZATION: Row = Row {
-        id: "oauthDeviceAuthorization", number: 681, method: Method::Post, path: "/oauth/device/code",
+        id: "oauthDeviceAuthorization", number: 688, method: Method::Post, path: "/oauth/device/code",
         area: Area::Authorization, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous]),
         classic: None,
         granular: None,
@@ -16179,8 +17022,9 @@ mod rows {
     };
 
     pub static OAUTH_REGISTER: Row = Row {
-        id: "oauthRegister", number: 682, method: Method::Post, path: "/oidc/register",
+        id: "oauthRegister", number: 689, method: Method::Post, path: "/oidc/register",
         area: Area::Authorization, mode: ModeKind::Policy, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous]),
         classic: None,
         granular: None,
@@ -16192,8 +17036,9 @@ mod rows {
     };
 
     pub static OAUTH_SERVER_METADATA: Row = Row {
-        id: "oauthServerMetadata", number: 683, method: Method::Get, path: "/.well-known/oauth-authorization-server",
+        id: "oauthServerMetadata", number: 690, method: Method::Get, path: "/.well-known/oauth-authorization-server",
         area: Area::Authorization, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous]),
         classic: None,
         granular: None,
@@ -16205,8 +17050,9 @@ mod rows {
     };
 
     pub static OAUTH_OPENID_CONFIGURATION: Row = Row {
-        id: "oauthOpenidConfiguration", number: 684, method: Method::Get, path: "/.well-known/openid-configuration",
+        id: "oauthOpenidConfiguration", number: 691, method: Method::Get, path: "/.well-known/openid-configuration",
         area: Area::Authorization, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous]),
         classic: None,
         granular: None,
@@ -16218,8 +17064,9 @@ mod rows {
     };
 
     pub static OAUTH_KEYS: Row = Row {
-        id: "oauthKeys", number: 685, method: Method::Get, path: "/.well-known/jwks.json",
+        id: "oauthKeys", number: 692, method: Method::Get, path: "/.well-known/jwks.json",
         area: Area::Authorization, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous]),
         classic: None,
         granular: None,
@@ -16231,8 +17078,9 @@ mod rows {
     };
 
     pub static OAUTH_PROTECTED_RESOURCE: Row = Row {
-        id: "oauthProtectedResource", number: 686, method: Method::Get, path: "/.well-known/oauth-protected-resource",
+        id: "oauthProtectedResource", number: 693, method: Method::Get, path: "/.well-known/oauth-protected-resource",
         area: Area::Authorization, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous]),
         classic: None,
         granular: None,
@@ -16244,8 +17092,9 @@ mod rows {
     };
 
     pub static OAUTH_PROTECTED_RESOURCE_OF_SITE: Row = Row {
-        id: "oauthProtectedResourceOfSite", number: 687, method: Method::Get, path: "/.well-known/oauth-protected-resource/ex/jira/{cloudId}",
+        id: "oauthProtectedResourceOfSite", number: 694, method: Method::Get, path: "/.well-known/oauth-protected-resource/ex/jira/{cloudId}",
         area: Area::Authorization, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous]),
         classic: None,
         granular: None,
@@ -16257,8 +17106,9 @@ mod rows {
     };
 
     pub static GATEWAY_ACCESSIBLE_RESOURCES: Row = Row {
-        id: "gatewayAccessibleResources", number: 688, method: Method::Get, path: "/oauth/token/accessible-resources",
+        id: "gatewayAccessibleResources", number: 695, method: Method::Get, path: "/oauth/token/accessible-resources",
         area: Area::Gateway, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::OAuth]),
         classic: Some(ScopeSet::EMPTY),
         granular: None,
@@ -16270,8 +17120,9 @@ mod rows {
     };
 
     pub static GATEWAY_ME: Row = Row {
-        id: "gatewayMe", number: 689, method: Method::Get, path: "/me",
+        id: "gatewayMe", number: 696, method: Method::Get, path: "/me",
         area: Area::Gateway, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::OAuth]),
         classic: Some(ScopeSet::from_positions(&[121])),
         granular: None,
@@ -16283,8 +17134,9 @@ mod rows {
     };
 
     pub static CONSOLE_AUTHORIZE: Row = Row {
-        id: "consoleAuthorize", number: 690, method: Method::Get, path: "/authorize",
+        id: "consoleAuthorize", number: 697, method: Method::Get, path: "/authorize",
         area: Area::Console, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16296,8 +17148,9 @@ mod rows {
     };
 
     pub static CONSOLE_CONSENT: Row = Row {
-        id: "consoleConsent", number: 691, method: Method::Post, path: "/authorize",
+        id: "consoleConsent", number: 698, method: Method::Post, path: "/authorize",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16309,8 +17162,9 @@ mod rows {
     };
 
     pub static CONSOLE_DEVICE: Row = Row {
-        id: "consoleDevice", number: 692, method: Method::Get, path: "/device",
+        id: "consoleDevice", number: 699, method: Method::Get, path: "/device",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16322,8 +17176,9 @@ mod rows {
     };
 
     pub static CONSOLE_DEVICE_DECISION: Row = Row {
-        id: "consoleDeviceDecision", number: 693, method: Method::Post, path: "/device",
+        id: "consoleDeviceDecision", number: 700, method: Method::Post, path: "/device",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16335,8 +17190,9 @@ mod rows {
     };
 
     pub static CONSOLE_CONNECTED_APPS: Row = Row {
-        id: "consoleConnectedApps", number: 694, method: Method::Get, path: "/account/apps",
+        id: "consoleConnectedApps", number: 701, method: Method::Get, path: "/account/apps",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16348,8 +17204,9 @@ mod rows {
     };
 
     pub static CONSOLE_REVOKE_APP: Row = Row {
-        id: "consoleRevokeApp", number: 695, method: Method::Post, path: "/account/apps/{grantId}/revoke",
+        id: "consoleRevokeApp", number: 702, method: Method::Post, path: "/account/apps/{grantId}/revoke",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16361,8 +17218,9 @@ mod rows {
     };
 
     pub static CONSOLE_REVOKE_ALL_APPS: Row = Row {
-        id: "consoleRevokeAllApps", number: 696, method: Method::Post, path: "/account/apps/revoke-all",
+        id: "consoleRevokeAllApps", number: 703, method: Method::Post, path: "/account/apps/revoke-all",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16374,8 +17232,9 @@ mod rows {
     };
 
     pub static CONSOLE_DEVELOPER: Row = Row {
-        id: "consoleDeveloper", number: 697, method: Method::Get, path: "/console/apps",
+        id: "consoleDeveloper", number: 704, method: Method::Get, path: "/console/apps",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16387,8 +17246,9 @@ mod rows {
     };
 
     pub static CONSOLE_CREATE_OAUTH_APP: Row = Row {
-        id: "consoleCreateOauthApp", number: 698, method: Method::Post, path: "/console/apps",
+        id: "consoleCreateOauthApp", number: 705, method: Method::Post, path: "/console/apps",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: true, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16400,8 +17260,9 @@ mod rows {
     };
 
     pub static CONSOLE_OAUTH_APP: Row = Row {
-        id: "consoleOauthApp", number: 699, method: Method::Get, path: "/console/apps/{appId}",
+        id: "consoleOauthApp", number: 706, method: Method::Get, path: "/console/apps/{appId}",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16413,8 +17274,9 @@ mod rows {
     };
 
     pub static CONSOLE_TEST_OAUTH_APP: Row = Row {
-        id: "consoleTestOauthApp", number: 700, method: Method::Post, path: "/console/apps/{appId}/test-call",
+        id: "consoleTestOauthApp", number: 707, method: Method::Post, path: "/console/apps/{appId}/test-call",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16426,8 +17288,9 @@ mod rows {
     };
 
     pub static CONSOLE_OAUTH_APP_SETTINGS: Row = Row {
-        id: "consoleOauthAppSettings", number: 701, method: Method::Post, path: "/console/apps/{appId}/settings",
+        id: "consoleOauthAppSettings", number: 708, method: Method::Post, path: "/console/apps/{appId}/settings",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: true, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16439,8 +17302,9 @@ mod rows {
     };
 
     pub static CONSOLE_OAUTH_APP_SCOPES: Row = Row {
-        id: "consoleOauthAppScopes", number: 702, method: Method::Post, path: "/console/apps/{appId}/scopes",
+        id: "consoleOauthAppScopes", number: 709, method: Method::Post, path: "/console/apps/{appId}/scopes",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16452,8 +17316,9 @@ mod rows {
     };
 
     pub static CONSOLE_OAUTH_APP_CALLBACKS: Row = Row {
-        id: "consoleOauthAppCallbacks", number: 703, method: Method::Post, path: "/console/apps/{appId}/callbacks",
+        id: "consoleOauthAppCallbacks", number: 710, method: Method::Post, path: "/console/apps/{appId}/callbacks",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: true, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16465,8 +17330,9 @@ mod rows {
     };
 
     pub static CONSOLE_CREATE_OAUTH_APP_SECRET: Row = Row {
-        id: "consoleCreateOauthAppSecret", number: 704, method: Method::Post, path: "/console/apps/{appId}/secrets",
+        id: "consoleCreateOauthAppSecret", number: 711, method: Method::Post, path: "/console/apps/{appId}/secrets",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: true, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16478,8 +17344,9 @@ mod rows {
     };
 
     pub static CONSOLE_REVOKE_OAUTH_APP_SECRET: Row = Row {
-        id: "consoleRevokeOauthAppSecret", number: 705, method: Method::Post, path: "/console/apps/{appId}/secrets/{secretId}/revoke",
+        id: "consoleRevokeOauthAppSecret", number: 712, method: Method::Post, path: "/console/apps/{appId}/secrets/{secretId}/revoke",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16491,8 +17358,9 @@ mod rows {
     };
 
     pub static CONSOLE_DELETE_OAUTH_APP: Row = Row {
-        id: "consoleDeleteOauthApp", number: 706, method: Method::Post, path: "/console/apps/{appId}/delete",
+        id: "consoleDeleteOauthApp", number: 713, method: Method::Post, path: "/console/apps/{appId}/delete",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: true, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16504,8 +17372,9 @@ mod rows {
     };
 
     pub static CONSOLE_ADMIN_APPS: Row = Row {
-        id: "consoleAdminApps", number: 707, method: Method::Get, path: "/admin/apps",
+        id: "consoleAdminApps", number: 714, method: Method::Get, path: "/admin/apps",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16517,8 +17386,9 @@ mod rows {
     };
 
     pub static CONSOLE_ADMIN_APP: Row = Row {
-        id: "consoleAdminApp", number: 708, method: Method::Get, path: "/admin/apps/{appId}",
+        id: "consoleAdminApp", number: 715, method: Method::Get, path: "/admin/apps/{appId}",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16530,8 +17400,9 @@ mod rows {
     };
 
     pub static CONSOLE_ADMIN_BLOCK_APP: Row = Row {
-        id: "consoleAdminBlockApp", number: 709, method: Method::Post, path: "/admin/apps/{appId}/block",
+        id: "consoleAdminBlockApp", number: 716, method: Method::Post, path: "/admin/apps/{appId}/block",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16543,8 +17414,9 @@ mod rows {
     };
 
     pub static CONSOLE_ADMIN_REVOKE_APP: Row = Row {
-        id: "consoleAdminRevokeApp", number: 710, method: Method::Post, path: "/admin/apps/{appId}/revoke-all",
+        id: "consoleAdminRevokeApp", number: 717, method: Method::Post, path: "/admin/apps/{appId}/revoke-all",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16556,8 +17428,9 @@ mod rows {
     };
 
     pub static CONSOLE_ADMIN_REVOKE_GRANT: Row = Row {
-        id: "consoleAdminRevokeGrant", number: 711, method: Method::Post, path: "/admin/app-grants/{grantId}/revoke",
+        id: "consoleAdminRevokeGrant", number: 718, method: Method::Post, path: "/admin/app-grants/{grantId}/revoke",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16569,8 +17442,9 @@ mod rows {
     };
 
     pub static CONSOLE_ADMIN_USER_APPS: Row = Row {
-        id: "consoleAdminUserApps", number: 712, method: Method::Post, path: "/admin/apps/settings",
+        id: "consoleAdminUserApps", number: 719, method: Method::Post, path: "/admin/apps/settings",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: true, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16582,8 +17456,9 @@ mod rows {
     };
 
     pub static MANAGE_LIST_OAUTH_APPS: Row = Row {
-        id: "manageListOauthApps", number: 713, method: Method::Get, path: "/api/portcullis/v1/oauth-apps",
+        id: "manageListOauthApps", number: 720, method: Method::Get, path: "/api/portcullis/v1/oauth-apps",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16595,8 +17470,9 @@ mod rows {
     };
 
     pub static MANAGE_CREATE_OAUTH_APP: Row = Row {
-        id: "manageCreateOauthApp", number: 714, method: Method::Post, path: "/api/portcullis/v1/oauth-apps",
+        id: "manageCreateOauthApp", number: 721, method: Method::Post, path: "/api/portcullis/v1/oauth-apps",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: true, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16608,8 +17484,9 @@ mod rows {
     };
 
     pub static MANAGE_GET_OAUTH_APP: Row = Row {
-        id: "manageGetOauthApp", number: 715, method: Method::Get, path: "/api/portcullis/v1/oauth-apps/{appId}",
+        id: "manageGetOauthApp", number: 722, method: Method::Get, path: "/api/portcullis/v1/oauth-apps/{appId}",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16621,8 +17498,9 @@ mod rows {
     };
 
     pub static MANAGE_UPDATE_OAUTH_APP: Row = Row {
-        id: "manageUpdateOauthApp", number: 716, method: Method::Put, path: "/api/portcullis/v1/oauth-apps/{appId}",
+        id: "manageUpdateOauthApp", number: 723, method: Method::Put, path: "/api/portcullis/v1/oauth-apps/{appId}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: true, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16634,8 +17512,9 @@ mod rows {
     };
 
     pub static MANAGE_DELETE_OAUTH_APP: Row = Row {
-        id: "manageDeleteOauthApp", number: 717, method: Method::Delete, path: "/api/portcullis/v1/oauth-apps/{appId}",
+        id: "manageDeleteOauthApp", number: 724, method: Method::Delete, path: "/api/portcullis/v1/oauth-apps/{appId}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: true, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16647,8 +17526,9 @@ mod rows {
     };
 
     pub static MANAGE_CREATE_OAUTH_APP_SECRET: Row = Row {
-        id: "manageCreateOauthAppSecret", number: 718, method: Method::Post, path: "/api/portcullis/v1/oauth-apps/{appId}/secrets",
+        id: "manageCreateOauthAppSecret", number: 725, method: Method::Post, path: "/api/portcullis/v1/oauth-apps/{appId}/secrets",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: true, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16660,8 +17540,9 @@ mod rows {
     };
 
     pub static MANAGE_REVOKE_OAUTH_APP_SECRET: Row = Row {
-        id: "manageRevokeOauthAppSecret", number: 719, method: Method::Delete, path: "/api/portcullis/v1/oauth-apps/{appId}/secrets/{secretId}",
+        id: "manageRevokeOauthAppSecret", number: 726, method: Method::Delete, path: "/api/portcullis/v1/oauth-apps/{appId}/secrets/{secretId}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16673,8 +17554,9 @@ mod rows {
     };
 
     pub static MANAGE_LIST_OAUTH_APP_TROUBLES: Row = Row {
-        id: "manageListOauthAppTroubles", number: 720, method: Method::Get, path: "/api/portcullis/v1/oauth-apps/{appId}/troubles",
+        id: "manageListOauthAppTroubles", number: 727, method: Method::Get, path: "/api/portcullis/v1/oauth-apps/{appId}/troubles",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16686,8 +17568,9 @@ mod rows {
     };
 
     pub static MANAGE_LIST_MY_APP_GRANTS: Row = Row {
-        id: "manageListMyAppGrants", number: 721, method: Method::Get, path: "/api/portcullis/v1/me/app-grants",
+        id: "manageListMyAppGrants", number: 728, method: Method::Get, path: "/api/portcullis/v1/me/app-grants",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16699,8 +17582,9 @@ mod rows {
     };
 
     pub static MANAGE_REVOKE_MY_APP_GRANT: Row = Row {
-        id: "manageRevokeMyAppGrant", number: 722, method: Method::Delete, path: "/api/portcullis/v1/me/app-grants/{grantId}",
+        id: "manageRevokeMyAppGrant", number: 729, method: Method::Delete, path: "/api/portcullis/v1/me/app-grants/{grantId}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16712,8 +17596,9 @@ mod rows {
     };
 
     pub static MANAGE_TEST_OAUTH_APP: Row = Row {
-        id: "manageTestOauthApp", number: 723, method: Method::Post, path: "/api/portcullis/v1/oauth-apps/{appId}/test-call",
+        id: "manageTestOauthApp", number: 730, method: Method::Post, path: "/api/portcullis/v1/oauth-apps/{appId}/test-call",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16725,8 +17610,9 @@ mod rows {
     };
 
     pub static MANAGE_LIST_ALL_OAUTH_APPS: Row = Row {
-        id: "manageListAllOauthApps", number: 724, method: Method::Get, path: "/api/portcullis/v1/admin/oauth-apps",
+        id: "manageListAllOauthApps", number: 731, method: Method::Get, path: "/api/portcullis/v1/admin/oauth-apps",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16738,8 +17624,9 @@ mod rows {
     };
 
     pub static MANAGE_BLOCK_OAUTH_APP: Row = Row {
-        id: "manageBlockOauthApp", number: 725, method: Method::Put, path: "/api/portcullis/v1/admin/oauth-apps/{appId}/blocked",
+        id: "manageBlockOauthApp", number: 732, method: Method::Put, path: "/api/portcullis/v1/admin/oauth-apps/{appId}/blocked",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16751,8 +17638,9 @@ mod rows {
     };
 
     pub static MANAGE_REVOKE_OAUTH_APP_GRANTS: Row = Row {
-        id: "manageRevokeOauthAppGrants", number: 726, method: Method::Delete, path: "/api/portcullis/v1/admin/oauth-apps/{appId}/grants",
+        id: "manageRevokeOauthAppGrants", number: 733, method: Method::Delete, path: "/api/portcullis/v1/admin/oauth-apps/{appId}/grants",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16764,8 +17652,9 @@ mod rows {
     };
 
     pub static MANAGE_LIST_APP_GRANTS: Row = Row {
-        id: "manageListAppGrants", number: 727, method: Method::Get, path: "/api/portcullis/v1/app-grants",
+        id: "manageListAppGrants", number: 734, method: Method::Get, path: "/api/portcullis/v1/app-grants",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16777,8 +17666,9 @@ mod rows {
     };
 
     pub static MANAGE_REVOKE_APP_GRANT: Row = Row {
-        id: "manageRevokeAppGrant", number: 728, method: Method::Delete, path: "/api/portcullis/v1/app-grants/{grantId}",
+        id: "manageRevokeAppGrant", number: 735, method: Method::Delete, path: "/api/portcullis/v1/app-grants/{grantId}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16790,8 +17680,9 @@ mod rows {
     };
 
     pub static MANAGE_LIST_SERVICE_OAUTH_CLIENTS: Row = Row {
-        id: "manageListServiceOauthClients", number: 729, method: Method::Get, path: "/api/portcullis/v1/service-accounts/{accountId}/oauth-clients",
+        id: "manageListServiceOauthClients", number: 736, method: Method::Get, path: "/api/portcullis/v1/service-accounts/{accountId}/oauth-clients",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16803,8 +17694,9 @@ mod rows {
     };
 
     pub static MANAGE_CREATE_SERVICE_OAUTH_CLIENT: Row = Row {
-        id: "manageCreateServiceOauthClient", number: 730, method: Method::Post, path: "/api/portcullis/v1/service-accounts/{accountId}/oauth-clients",
+        id: "manageCreateServiceOauthClient", number: 737, method: Method::Post, path: "/api/portcullis/v1/service-accounts/{accountId}/oauth-clients",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: true, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16816,8 +17708,9 @@ mod rows {
     };
 
     pub static MANAGE_DELETE_SERVICE_OAUTH_CLIENT: Row = Row {
-        id: "manageDeleteServiceOauthClient", number: 731, method: Method::Delete, path: "/api/portcullis/v1/service-accounts/{accountId}/oauth-clients/{appId}",
+        id: "manageDeleteServiceOauthClient", number: 738, method: Method::Delete, path: "/api/portcullis/v1/service-accounts/{accountId}/oauth-clients/{appId}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16829,8 +17722,9 @@ mod rows {
     };
 
     pub static MANAGE_EXPLAIN_SCOPES: Row = Row {
-        id: "manageExplainScopes", number: 732, method: Method::Get, path: "/api/portcullis/v1/scopes/explain",
+        id: "manageExplainScopes", number: 739, method: Method::Get, path: "/api/portcullis/v1/scopes/explain",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16842,8 +17736,9 @@ mod rows {
     };
 
     pub static MANAGE_ROTATE_SIGNING_KEY: Row = Row {
-        id: "manageRotateSigningKey", number: 733, method: Method::Post, path: "/api/portcullis/v1/signing-keys/rotate",
+        id: "manageRotateSigningKey", number: 740, method: Method::Post, path: "/api/portcullis/v1/signing-keys/rotate",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: true, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16855,8 +17750,9 @@ mod rows {
     };
 
     pub static CONNECT_TOKEN: Row = Row {
-        id: "connectToken", number: 734, method: Method::Post, path: "/oauth2/token",
+        id: "connectToken", number: 741, method: Method::Post, path: "/oauth2/token",
         area: Area::Authorization, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous]),
         classic: None,
         granular: None,
@@ -16868,8 +17764,9 @@ mod rows {
     };
 
     pub static CONNECT_INSTALL_KEY: Row = Row {
-        id: "connectInstallKey", number: 735, method: Method::Get, path: "/connect/install-keys/{kid}",
+        id: "connectInstallKey", number: 742, method: Method::Get, path: "/connect/install-keys/{kid}",
         area: Area::Site, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16881,8 +17778,9 @@ mod rows {
     };
 
     pub static CONNECT_ADDON_INFO: Row = Row {
-        id: "connectAddonInfo", number: 736, method: Method::Get, path: "/rest/atlassian-connect/1/addons/{addonKey}",
+        id: "connectAddonInfo", number: 743, method: Method::Get, path: "/rest/atlassian-connect/1/addons/{addonKey}",
         area: Area::Site, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Connect]),
         classic: None,
         granular: None,
@@ -16894,8 +17792,9 @@ mod rows {
     };
 
     pub static UPM_SETTINGS: Row = Row {
-        id: "upmSettings", number: 737, method: Method::Get, path: "/rest/plugins/1.0/settings",
+        id: "upmSettings", number: 744, method: Method::Get, path: "/rest/plugins/1.0/settings",
         area: Area::Site, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16907,8 +17806,9 @@ mod rows {
     };
 
     pub static UPM_LIST: Row = Row {
-        id: "upmList", number: 738, method: Method::Get, path: "/rest/plugins/1.0",
+        id: "upmList", number: 745, method: Method::Get, path: "/rest/plugins/1.0",
         area: Area::Site, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16920,8 +17820,9 @@ mod rows {
     };
 
     pub static UPM_INSTALL: Row = Row {
-        id: "upmInstall", number: 739, method: Method::Post, path: "/rest/plugins/1.0",
+        id: "upmInstall", number: 746, method: Method::Post, path: "/rest/plugins/1.0",
         area: Area::Site, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16933,8 +17834,9 @@ mod rows {
     };
 
     pub static UPM_TASK: Row = Row {
-        id: "upmTask", number: 740, method: Method::Get, path: "/rest/plugins/1.0/pending/{taskId}",
+        id: "upmTask", number: 747, method: Method::Get, path: "/rest/plugins/1.0/pending/{taskId}",
         area: Area::Site, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16946,8 +17848,9 @@ mod rows {
     };
 
     pub static UPM_PLUGIN: Row = Row {
-        id: "upmPlugin", number: 741, method: Method::Get, path: "/rest/plugins/1.0/{pluginKey}",
+        id: "upmPlugin", number: 748, method: Method::Get, path: "/rest/plugins/1.0/{pluginKey}",
         area: Area::Site, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16959,8 +17862,9 @@ mod rows {
     };
 
     pub static UPM_UNINSTALL: Row = Row {
-        id: "upmUninstall", number: 742, method: Method::Delete, path: "/rest/plugins/1.0/{pluginKey}",
+        id: "upmUninstall", number: 749, method: Method::Delete, path: "/rest/plugins/1.0/{pluginKey}",
         area: Area::Site, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16972,8 +17876,9 @@ mod rows {
     };
 
     pub static MANAGE_LIST_CONNECT_APPS: Row = Row {
-        id: "manageListConnectApps", number: 743, method: Method::Get, path: "/api/portcullis/v1/connect-apps",
+        id: "manageListConnectApps", number: 750, method: Method::Get, path: "/api/portcullis/v1/connect-apps",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16985,8 +17890,9 @@ mod rows {
     };
 
     pub static MANAGE_PREVIEW_CONNECT_APP: Row = Row {
-        id: "managePreviewConnectApp", number: 744, method: Method::Post, path: "/api/portcullis/v1/connect-apps/preview",
+        id: "managePreviewConnectApp", number: 751, method: Method::Post, path: "/api/portcullis/v1/connect-apps/preview",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -16998,8 +17904,9 @@ mod rows {
     };
 
     pub static MANAGE_INSTALL_CONNECT_APP: Row = Row {
-        id: "manageInstallConnectApp", number: 745, method: Method::Post, path: "/api/portcullis/v1/connect-apps",
+        id: "manageInstallConnectApp", number: 752, method: Method::Post, path: "/api/portcullis/v1/connect-apps",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: true, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -17011,8 +17918,9 @@ mod rows {
     };
 
     pub static MANAGE_GET_CONNECT_APP: Row = Row {
-        id: "manageGetConnectApp", number: 746, method: Method::Get, path: "/api/portcullis/v1/connect-apps/{appKey}",
+        id: "manageGetConnectApp", number: 753, method: Method::Get, path: "/api/portcullis/v1/connect-apps/{appKey}",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -17024,8 +17932,9 @@ mod rows {
     };
 
     pub static MANAGE_ENABLE_CONNECT_APP: Row = Row {
-        id: "manageEnableConnectApp", number: 747, method: Method::Post, path: "/api/portcullis/v1/connect-apps/{appKey}/enable",
+        id: "manageEnableConnectApp", number: 754, method: Method::Post, path: "/api/portcullis/v1/connect-apps/{appKey}/enable",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -17037,8 +17946,9 @@ mod rows {
     };
 
     pub static MANAGE_DISABLE_CONNECT_APP: Row = Row {
-        id: "manageDisableConnectApp", number: 748, method: Method::Post, path: "/api/portcullis/v1/connect-apps/{appKey}/disable",
+        id: "manageDisableConnectApp", number: 755, method: Method::Post, path: "/api/portcullis/v1/connect-apps/{appKey}/disable",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -17050,8 +17960,9 @@ mod rows {
     };
 
     pub static MANAGE_UNINSTALL_CONNECT_APP: Row = Row {
-        id: "manageUninstallConnectApp", number: 749, method: Method::Delete, path: "/api/portcullis/v1/connect-apps/{appKey}",
+        id: "manageUninstallConnectApp", number: 756, method: Method::Delete, path: "/api/portcullis/v1/connect-apps/{appKey}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -17063,8 +17974,9 @@ mod rows {
     };
 
     pub static CONSOLE_CONNECT_APPS: Row = Row {
-        id: "consoleConnectApps", number: 750, method: Method::Get, path: "/admin/connect-apps",
+        id: "consoleConnectApps", number: 757, method: Method::Get, path: "/admin/connect-apps",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
         granular: None,
@@ -17076,8 +17988,9 @@ mod rows {
     };
 
     pub static CONSOLE_PREVIEW_CONNECT_APP: Row = Row {
-        id: "consolePreviewConnectApp", number: 751, method: Method::Post, path: "/admin/connect-apps/preview",
+        id: "consolePreviewConnectApp", number: 758, method: Method::Post, path: "/admin/connect-apps/preview",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
         granular: None,
@@ -17089,8 +18002,9 @@ mod rows {
     };
 
     pub static CONSOLE_INSTALL_CONNECT_APP: Row = Row {
-        id: "consoleInstallConnectApp", number: 752, method: Method::Post, path: "/admin/connect-apps",
+        id: "consoleInstallConnectApp", number: 759, method: Method::Post, path: "/admin/connect-apps",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: true, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
         granular: None,
@@ -17102,8 +18016,9 @@ mod rows {
     };
 
     pub static CONSOLE_ENABLE_CONNECT_APP: Row = Row {
-        id: "consoleEnableConnectApp", number: 753, method: Method::Post, path: "/admin/connect-apps/{appKey}/enable",
+        id: "consoleEnableConnectApp", number: 760, method: Method::Post, path: "/admin/connect-apps/{appKey}/enable",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
         granular: None,
@@ -17115,8 +18030,9 @@ mod rows {
     };
 
     pub static CONSOLE_DISABLE_CONNECT_APP: Row = Row {
-        id: "consoleDisableConnectApp", number: 754, method: Method::Post, path: "/admin/connect-apps/{appKey}/disable",
+        id: "consoleDisableConnectApp", number: 761, method: Method::Post, path: "/admin/connect-apps/{appKey}/disable",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
         granular: None,
@@ -17128,8 +18044,9 @@ mod rows {
     };
 
     pub static CONSOLE_UNINSTALL_CONNECT_APP: Row = Row {
-        id: "consoleUninstallConnectApp", number: 755, method: Method::Post, path: "/admin/connect-apps/{appKey}/uninstall",
+        id: "consoleUninstallConnectApp", number: 762, method: Method::Post, path: "/admin/connect-apps/{appKey}/uninstall",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
         granular: None,
@@ -17141,8 +18058,9 @@ mod rows {
     };
 
     pub static MANAGE_LIST_CONNECT_DELIVERIES: Row = Row {
-        id: "manageListConnectDeliveries", number: 756, method: Method::Get, path: "/api/portcullis/v1/connect-apps/{appKey}/deliveries",
+        id: "manageListConnectDeliveries", number: 763, method: Method::Get, path: "/api/portcullis/v1/connect-apps/{appKey}/deliveries",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -17154,8 +18072,9 @@ mod rows {
     };
 
     pub static MANAGE_REDELIVER_CONNECT: Row = Row {
-        id: "manageRedeliverConnect", number: 757, method: Method::Post, path: "/api/portcullis/v1/connect-apps/{appKey}/deliveries/{deliveryId}/redeliver",
+        id: "manageRedeliverConnect", number: 764, method: Method::Post, path: "/api/portcullis/v1/connect-apps/{appKey}/deliveries/{deliveryId}/redeliver",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -17167,8 +18086,9 @@ mod rows {
     };
 
     pub static CONSOLE_FORGE_APPS: Row = Row {
-        id: "consoleForgeApps", number: 758, method: Method::Get, path: "/admin/forge-apps",
+        id: "consoleForgeApps", number: 765, method: Method::Get, path: "/admin/forge-apps",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
         granular: None,
@@ -17180,8 +18100,9 @@ mod rows {
     };
 
     pub static CONSOLE_FORGE_APP: Row = Row {
-        id: "consoleForgeApp", number: 759, method: Method::Get, path: "/admin/forge-apps/{installationId}",
+        id: "consoleForgeApp", number: 766, method: Method::Get, path: "/admin/forge-apps/{installationId}",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
         granular: None,
@@ -17193,8 +18114,9 @@ mod rows {
     };
 
     pub static CONSOLE_UNINSTALL_FORGE_APP: Row = Row {
-        id: "consoleUninstallForgeApp", number: 760, method: Method::Post, path: "/admin/forge-apps/{installationId}/uninstall",
+        id: "consoleUninstallForgeApp", number: 767, method: Method::Post, path: "/admin/forge-apps/{installationId}/uninstall",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
         granular: None,
@@ -17206,8 +18128,9 @@ mod rows {
     };
 
     pub static CONSOLE_CONNECT_DELIVERIES: Row = Row {
-        id: "consoleConnectDeliveries", number: 761, method: Method::Get, path: "/admin/connect-apps/{appKey}/deliveries",
+        id: "consoleConnectDeliveries", number: 768, method: Method::Get, path: "/admin/connect-apps/{appKey}/deliveries",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
         granular: None,
@@ -17219,8 +18142,9 @@ mod rows {
     };
 
     pub static CONSOLE_CONNECT_REDELIVER: Row = Row {
-        id: "consoleConnectRedeliver", number: 762, method: Method::Post, path: "/admin/connect-apps/{appKey}/deliveries/{deliveryId}/redeliver",
+        id: "consoleConnectRedeliver", number: 769, method: Method::Post, path: "/admin/connect-apps/{appKey}/deliveries/{deliveryId}/redeliver",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
         granular: None,
@@ -17232,8 +18156,9 @@ mod rows {
     };
 
     pub static CONSOLE_OAUTH_DELIVERIES: Row = Row {
-        id: "consoleOauthDeliveries", number: 763, method: Method::Get, path: "/console/apps/{appId}/deliveries",
+        id: "consoleOauthDeliveries", number: 770, method: Method::Get, path: "/console/apps/{appId}/deliveries",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
         granular: None,
@@ -17245,8 +18170,9 @@ mod rows {
     };
 
     pub static CONSOLE_OAUTH_REDELIVER: Row = Row {
-        id: "consoleOauthRedeliver", number: 764, method: Method::Post, path: "/console/apps/{appId}/deliveries/{deliveryId}/redeliver",
+        id: "consoleOauthRedeliver", number: 771, method: Method::Post, path: "/console/apps/{appId}/deliveries/{deliveryId}/redeliver",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
         granular: None,
@@ -17258,8 +18184,9 @@ mod rows {
     };
 
     pub static CONSOLE_CONNECT_PAGE: Row = Row {
-        id: "consoleConnectPage", number: 765, method: Method::Get, path: "/plugins/servlet/ac/{appKey}/{moduleKey}",
+        id: "consoleConnectPage", number: 772, method: Method::Get, path: "/plugins/servlet/ac/{appKey}/{moduleKey}",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
         granular: None,
@@ -17271,8 +18198,9 @@ mod rows {
     };
 
     pub static CONSOLE_CONNECT_CONTEXT_TOKEN: Row = Row {
-        id: "consoleConnectContextToken", number: 766, method: Method::Post, path: "/plugins/servlet/ac/{appKey}/{moduleKey}/token",
+        id: "consoleConnectContextToken", number: 773, method: Method::Post, path: "/plugins/servlet/ac/{appKey}/{moduleKey}/token",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
         classic: None,
         granular: None,
@@ -17284,8 +18212,9 @@ mod rows {
     };
 
     pub static CONNECT_SCRIPT: Row = Row {
-        id: "connectScript", number: 767, method: Method::Get, path: "/atlassian-connect/{file}",
+        id: "connectScript", number: 774, method: Method::Get, path: "/atlassian-connect/{file}",
         area: Area::Console, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -17297,8 +18226,9 @@ mod rows {
     };
 
     pub static MANAGE_LIST_FORGE_APPS: Row = Row {
-        id: "manageListForgeApps", number: 768, method: Method::Get, path: "/api/portcullis/v1/forge/apps",
+        id: "manageListForgeApps", number: 775, method: Method::Get, path: "/api/portcullis/v1/forge/apps",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -17310,8 +18240,9 @@ mod rows {
     };
 
     pub static MANAGE_CREATE_FORGE_APP: Row = Row {
-        id: "manageCreateForgeApp", number: 769, method: Method::Post, path: "/api/portcullis/v1/forge/apps",
+        id: "manageCreateForgeApp", number: 776, method: Method::Post, path: "/api/portcullis/v1/forge/apps",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -17323,8 +18254,9 @@ mod rows {
     };
 
     pub static MANAGE_GET_FORGE_APP: Row = Row {
-        id: "manageGetForgeApp", number: 770, method: Method::Get, path: "/api/portcullis/v1/forge/apps/{appId}",
+        id: "manageGetForgeApp", number: 777, method: Method::Get, path: "/api/portcullis/v1/forge/apps/{appId}",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -17336,8 +18268,9 @@ mod rows {
     };
 
     pub static MANAGE_CREATE_FORGE_ENVIRONMENT: Row = Row {
-        id: "manageCreateForgeEnvironment", number: 771, method: Method::Post, path: "/api/portcullis/v1/forge/apps/{appId}/environments",
+        id: "manageCreateForgeEnvironment", number: 778, method: Method::Post, path: "/api/portcullis/v1/forge/apps/{appId}/environments",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -17349,8 +18282,9 @@ mod rows {
     };
 
     pub static MANAGE_DELETE_FORGE_ENVIRONMENT: Row = Row {
-        id: "manageDeleteForgeEnvironment", number: 772, method: Method::Delete, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}",
+        id: "manageDeleteForgeEnvironment", number: 779, method: Method::Delete, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -17362,8 +18296,9 @@ mod rows {
     };
 
     pub static MANAGE_CREATE_FORGE_UPLOAD: Row = Row {
-        id: "manageCreateForgeUpload", number: 773, method: Method::Post, path: "/api/portcullis/v1/forge/apps/{appId}/uploads",
+        id: "manageCreateForgeUpload", number: 780, method: Method::Post, path: "/api/portcullis/v1/forge/apps/{appId}/uploads",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -17375,8 +18310,9 @@ mod rows {
     };
 
     pub static MANAGE_DEPLOY_FORGE: Row = Row {
-        id: "manageDeployForge", number: 774, method: Method::Post, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/deployments",
+        id: "manageDeployForge", number: 781, method: Method::Post, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/deployments",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -17388,8 +18324,9 @@ mod rows {
     };
 
     pub static MANAGE_GET_FORGE_DEPLOYMENT: Row = Row {
-        id: "manageGetForgeDeployment", number: 775, method: Method::Get, path: "/api/portcullis/v1/forge/apps/{appId}/deployments/{deploymentId}",
+        id: "manageGetForgeDeployment", number: 782, method: Method::Get, path: "/api/portcullis/v1/forge/apps/{appId}/deployments/{deploymentId}",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -17401,8 +18338,9 @@ mod rows {
     };
 
     pub static MANAGE_LIST_FORGE_VARIABLES: Row = Row {
-        id: "manageListForgeVariables", number: 776, method: Method::Get, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/variables",
+        id: "manageListForgeVariables", number: 783, method: Method::Get, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/variables",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -17414,8 +18352,9 @@ mod rows {
     };
 
     pub static MANAGE_SET_FORGE_VARIABLE: Row = Row {
-        id: "manageSetForgeVariable", number: 777, method: Method::Put, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/variables/{variableKey}",
+        id: "manageSetForgeVariable", number: 784, method: Method::Put, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/variables/{variableKey}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -17427,8 +18366,9 @@ mod rows {
     };
 
     pub static MANAGE_DELETE_FORGE_VARIABLE: Row = Row {
-        id: "manageDeleteForgeVariable", number: 778, method: Method::Delete, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/variables/{variableKey}",
+        id: "manageDeleteForgeVariable", number: 785, method: Method::Delete, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/variables/{variableKey}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -17440,8 +18380,9 @@ mod rows {
     };
 
     pub static MANAGE_FORGE_LOGS: Row = Row {
-        id: "manageForgeLogs", number: 779, method: Method::Get, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/logs",
+        id: "manageForgeLogs", number: 786, method: Method::Get, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/logs",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -17453,8 +18394,9 @@ mod rows {
     };
 
     pub static MANAGE_LIST_FORGE_INSTALLATIONS: Row = Row {
-        id: "manageListForgeInstallations", number: 780, method: Method::Get, path: "/api/portcullis/v1/forge/installations",
+        id: "manageListForgeInstallations", number: 787, method: Method::Get, path: "/api/portcullis/v1/forge/installations",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -17466,8 +18408,9 @@ mod rows {
     };
 
     pub static MANAGE_INSTALL_FORGE: Row = Row {
-        id: "manageInstallForge", number: 781, method: Method::Post, path: "/api/portcullis/v1/forge/installations",
+        id: "manageInstallForge", number: 788, method: Method::Post, path: "/api/portcullis/v1/forge/installations",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: true, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -17479,8 +18422,9 @@ mod rows {
     };
 
     pub static MANAGE_UPGRADE_FORGE: Row = Row {
-        id: "manageUpgradeForge", number: 782, method: Method::Post, path: "/api/portcullis/v1/forge/installations/{installationId}/upgrade",
+        id: "manageUpgradeForge", number: 789, method: Method::Post, path: "/api/portcullis/v1/forge/installations/{installationId}/upgrade",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: true, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -17492,8 +18436,9 @@ mod rows {
     };
 
     pub static MANAGE_UNINSTALL_FORGE: Row = Row {
-        id: "manageUninstallForge", number: 783, method: Method::Delete, path: "/api/portcullis/v1/forge/installations/{installationId}",
+        id: "manageUninstallForge", number: 790, method: Method::Delete, path: "/api/portcullis/v1/forge/installations/{installationId}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -17505,8 +18450,9 @@ mod rows {
     };
 
     pub static MANAGE_EXPORT_FORGE_DATA: Row = Row {
-        id: "manageExportForgeData", number: 784, method: Method::Get, path: "/api/portcullis/v1/forge/installations/{installationId}/data",
+        id: "manageExportForgeData", number: 791, method: Method::Get, path: "/api/portcullis/v1/forge/installations/{installationId}/data",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -17518,8 +18464,9 @@ mod rows {
     };
 
     pub static MANAGE_INVOKE_FORGE: Row = Row {
-        id: "manageInvokeForge", number: 785, method: Method::Post, path: "/api/portcullis/v1/forge/installations/{installationId}/invoke",
+        id: "manageInvokeForge", number: 792, method: Method::Post, path: "/api/portcullis/v1/forge/installations/{installationId}/invoke",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -17531,8 +18478,9 @@ mod rows {
     };
 
     pub static MANAGE_LIST_FORGE_WEB_TRIGGERS: Row = Row {
-        id: "manageListForgeWebTriggers", number: 786, method: Method::Get, path: "/api/portcullis/v1/forge/installations/{installationId}/web-triggers",
+        id: "manageListForgeWebTriggers", number: 793, method: Method::Get, path: "/api/portcullis/v1/forge/installations/{installationId}/web-triggers",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -17544,8 +18492,9 @@ mod rows {
     };
 
     pub static MANAGE_CREATE_FORGE_WEB_TRIGGER: Row = Row {
-        id: "manageCreateForgeWebTrigger", number: 787, method: Method::Post, path: "/api/portcullis/v1/forge/installations/{installationId}/web-triggers",
+        id: "manageCreateForgeWebTrigger", number: 794, method: Method::Post, path: "/api/portcullis/v1/forge/installations/{installationId}/web-triggers",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -17557,8 +18506,9 @@ mod rows {
     };
 
     pub static MANAGE_DELETE_FORGE_WEB_TRIGGER: Row = Row {
-        id: "manageDeleteForgeWebTrigger", number: 788, method: Method::Delete, path: "/api/portcullis/v1/forge/installations/{installationId}/web-triggers/{triggerId}",
+        id: "manageDeleteForgeWebTrigger", number: 795, method: Method::Delete, path: "/api/portcullis/v1/forge/installations/{installationId}/web-triggers/{triggerId}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -17570,8 +18520,9 @@ mod rows {
     };
 
     pub static FORGE_GRAPHQL: Row = Row {
-        id: "forgeGraphql", number: 789, method: Method::Post, path: "/graphql",
+        id: "forgeGraphql", number: 796, method: Method::Post, path: "/graphql",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -17583,8 +18534,9 @@ mod rows {
     };
 
     pub static FORGE_UPLOAD: Row = Row {
-        id: "forgeUpload", number: 790, method: Method::Put, path: "/forge/uploads/{address}",
+        id: "forgeUpload", number: 797, method: Method::Put, path: "/forge/uploads/{address}",
         area: Area::Site, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -17596,8 +18548,9 @@ mod rows {
     };
 
     pub static FORGE_WEB_TRIGGER_GET: Row = Row {
-        id: "forgeWebTriggerGet", number: 791, method: Method::Get, path: "/x1/{address}",
+        id: "forgeWebTriggerGet", number: 798, method: Method::Get, path: "/x1/{address}",
         area: Area::Site, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -17609,8 +18562,9 @@ mod rows {
     };
 
     pub static FORGE_WEB_TRIGGER_POST: Row = Row {
-        id: "forgeWebTriggerPost", number: 792, method: Method::Post, path: "/x1/{address}",
+        id: "forgeWebTriggerPost", number: 799, method: Method::Post, path: "/x1/{address}",
         area: Area::Site, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -17622,8 +18576,9 @@ mod rows {
     };
 
     pub static FORGE_WEB_TRIGGER_PUT: Row = Row {
-        id: "forgeWebTriggerPut", number: 793, method: Method::Put, path: "/x1/{address}",
+        id: "forgeWebTriggerPut", number: 800, method: Method::Put, path: "/x1/{address}",
         area: Area::Site, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -17635,8 +18590,9 @@ mod rows {
     };
 
     pub static FORGE_WEB_TRIGGER_DELETE: Row = Row {
-        id: "forgeWebTriggerDelete", number: 794, method: Method::Delete, path: "/x1/{address}",
+        id: "forgeWebTriggerDelete", number: 801, method: Method::Delete, path: "/x1/{address}",
         area: Area::Site, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,
@@ -17648,8 +18604,9 @@ mod rows {
     };
 
     pub static FORGE_KVS_GET: Row = Row {
-        id: "forgeKvsGet", number: 795, method: Method::Post, path: "/forge/storage/kvs/v1/get",
+        id: "forgeKvsGet", number: 802, method: Method::Post, path: "/forge/storage/kvs/v1/get",
         area: Area::Gateway, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[160])),
         granular: None,
@@ -17661,8 +18618,9 @@ mod rows {
     };
 
     pub static FORGE_KVS_QUERY: Row = Row {
-        id: "forgeKvsQuery", number: 796, method: Method::Post, path: "/forge/storage/kvs/v1/query",
+        id: "forgeKvsQuery", number: 803, method: Method::Post, path: "/forge/storage/kvs/v1/query",
         area: Area::Gateway, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[160])),
         granular: None,
@@ -17674,8 +18632,9 @@ mod rows {
     };
 
     pub static FORGE_KVS_SECRET_GET: Row = Row {
-        id: "forgeKvsSecretGet", number: 797, method: Method::Post, path: "/forge/storage/kvs/v1/secret/get",
+        id: "forgeKvsSecretGet", number: 804, method: Method::Post, path: "/forge/storage/kvs/v1/secret/get",
         area: Area::Gateway, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[160])),
         granular: None,
@@ -17687,8 +18646,9 @@ mod rows {
     };
 
     pub static FORGE_KVS_ENTITY_GET: Row = Row {
-        id: "forgeKvsEntityGet", number: 798, method: Method::Post, path: "/forge/storage/kvs/v1/entity/get",
+        id: "forgeKvsEntityGet", number: 805, method: Method::Post, path: "/forge/storage/kvs/v1/entity/get",
         area: Area::Gateway, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[160])),
         granular: None,
@@ -17700,8 +18660,9 @@ mod rows {
     };
 
     pub static FORGE_KVS_ENTITY_QUERY: Row = Row {
-        id: "forgeKvsEntityQuery", number: 799, method: Method::Post, path: "/forge/storage/kvs/v1/entity/query",
+        id: "forgeKvsEntityQuery", number: 806, method: Method::Post, path: "/forge/storage/kvs/v1/entity/query",
         area: Area::Gateway, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[160])),
         granular: None,
@@ -17713,8 +18674,9 @@ mod rows {
     };
 
     pub static FORGE_KVS_BATCH_GET: Row = Row {
-        id: "forgeKvsBatchGet", number: 800, method: Method::Post, path: "/forge/storage/kvs/v1/batch/get",
+        id: "forgeKvsBatchGet", number: 807, method: Method::Post, path: "/forge/storage/kvs/v1/batch/get",
         area: Area::Gateway, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[160])),
         granular: None,
@@ -17726,8 +18688,9 @@ mod rows {
     };
 
     pub static FORGE_KVS_SET: Row = Row {
-        id: "forgeKvsSet", number: 801, method: Method::Post, path: "/forge/storage/kvs/v1/set",
+        id: "forgeKvsSet", number: 808, method: Method::Post, path: "/forge/storage/kvs/v1/set",
         area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[160])),
         granular: None,
@@ -17739,8 +18702,9 @@ mod rows {
     };
 
     pub static FORGE_KVS_DELETE: Row = Row {
-        id: "forgeKvsDelete", number: 802, method: Method::Post, path: "/forge/storage/kvs/v1/delete",
+        id: "forgeKvsDelete", number: 809, method: Method::Post, path: "/forge/storage/kvs/v1/delete",
         area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[160])),
         granular: None,
@@ -17752,8 +18716,9 @@ mod rows {
     };
 
     pub static FORGE_KVS_SECRET_SET: Row = Row {
-        id: "forgeKvsSecretSet", number: 803, method: Method::Post, path: "/forge/storage/kvs/v1/secret/set",
+        id: "forgeKvsSecretSet", number: 810, method: Method::Post, path: "/forge/storage/kvs/v1/secret/set",
         area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[160])),
         granular: None,
@@ -17765,8 +18730,9 @@ mod rows {
     };
 
     pub static FORGE_KVS_SECRET_DELETE: Row = Row {
-        id: "forgeKvsSecretDelete", number: 804, method: Method::Post, path: "/forge/storage/kvs/v1/secret/delete",
+        id: "forgeKvsSecretDelete", number: 811, method: Method::Post, path: "/forge/storage/kvs/v1/secret/delete",
         area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[160])),
         granular: None,
@@ -17778,8 +18744,9 @@ mod rows {
     };
 
     pub static FORGE_KVS_ENTITY_SET: Row = Row {
-        id: "forgeKvsEntitySet", number: 805, method: Method::Post, path: "/forge/storage/kvs/v1/entity/set",
+        id: "forgeKvsEntitySet", number: 812, method: Method::Post, path: "/forge/storage/kvs/v1/entity/set",
         area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[160])),
         granular: None,
@@ -17791,8 +18758,9 @@ mod rows {
     };
 
     pub static FORGE_KVS_ENTITY_DELETE: Row = Row {
-        id: "forgeKvsEntityDelete", number: 806, method: Method::Post, path: "/forge/storage/kvs/v1/entity/delete",
+        id: "forgeKvsEntityDelete", number: 813, method: Method::Post, path: "/forge/storage/kvs/v1/entity/delete",
         area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[160])),
         granular: None,
@@ -17804,8 +18772,9 @@ mod rows {
     };
 
     pub static FORGE_KVS_BATCH_SET: Row = Row {
-        id: "forgeKvsBatchSet", number: 807, method: Method::Post, path: "/forge/storage/kvs/v1/batch/set",
+        id: "forgeKvsBatchSet", number: 814, method: Method::Post, path: "/forge/storage/kvs/v1/batch/set",
         area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[160])),
         granular: None,
@@ -17817,8 +18786,9 @@ mod rows {
     };
 
     pub static FORGE_KVS_BATCH_DELETE: Row = Row {
-        id: "forgeKvsBatchDelete", number: 808, method: Method::Post, path: "/forge/storage/kvs/v1/batch/delete",
+        id: "forgeKvsBatchDelete", number: 815, method: Method::Post, path: "/forge/storage/kvs/v1/batch/delete",
         area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[160])),
         granular: None,
@@ -17830,8 +18800,9 @@ mod rows {
     };
 
     pub static FORGE_KVS_TRANSACTION: Row = Row {
-        id: "forgeKvsTransaction", number: 809, method: Method::Post, path: "/forge/storage/kvs/v1/transaction",
+        id: "forgeKvsTransaction", number: 816, method: Method::Post, path: "/forge/storage/kvs/v1/transaction",
         area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Forge]),
         classic: Some(ScopeSet::from_positions(&[160])),
         granular: None,
@@ -17843,8 +18814,9 @@ mod rows {
     };
 
     pub static FORGE_UPLOAD_RESOURCE: Row = Row {
-        id: "forgeUploadResource", number: 810, method: Method::Post, path: "/forge/uploads/{address}",
+        id: "forgeUploadResource", number: 817, method: Method::Post, path: "/forge/uploads/{address}",
         area: Area::Site, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::Session]),
         classic: None,
         granular: None,

@@ -32,6 +32,10 @@ pub struct Row {
     pub connect: ConnectRule,
     /// Whether an app access rule leaves the operation alone.
     pub rule_exempt: bool,
+    /// Whether a person in a browser proves anew who they are when their last proof is some time ago (OWASP ASVS 5.0, 7.5.1).
+    pub fresh: bool,
+    /// Whether a person who has to have a second factor and has none yet may still do this in a browser.
+    pub without_second_factor: bool,
     /// The permission rule.
     pub permission: Expr,
     /// What is found out about the target before the decision.

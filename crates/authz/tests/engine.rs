@@ -135,6 +135,8 @@ const fn row(permission: Expr) -> Row {
         granular: None,
         connect: ConnectRule::Scope(ConnectScope::Read),
         rule_exempt: false,
+        fresh: false,
+        without_second_factor: false,
         permission,
         locate: Locate::Nothing,
         deny: Some(403),

@@ -19,12 +19,14 @@ pub(crate) struct AccountPage<'a> {
     pub groups: Vec<String>,
     pub site_url: &'a str,
     pub gateway_url: String,
+    pub second_factor: bool,
 }
 
 async fn account(mut cx: Ctx<op::ConsoleAccount>, input: Input) -> Outcome<op::ConsoleAccount> {
     let user = cx.user()?;
     let sql = "SELECT display_name, email, account_id, time_zone FROM account_user WHERE id = $1";
     let row = cx.tx().query_one(sql, &[user.0.into()]).await?;
+    let second_factor = cx.view().with(|snapshot| snapshot.person(user).is_some_and(|person| person.second_factor));
     let (mut groups, site_admin, has_access, cloud_id) = cx.view().with(|snapshot| {
         let groups: Vec<String> = snapshot
             .policy
@@ -47,6 +49,7 @@ async fn account(mut cx: Ctx<op::ConsoleAccount>, input: Input) -> Outcome<op::C
         groups,
         site_url: input.base_url(),
         gateway_url: format!("{}/ex/jira/{cloud_id}", input.base_url()),
+        second_factor,
     };
     let reply = frame::page(&page)?;
     cx.done(reply)

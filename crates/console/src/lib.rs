@@ -21,6 +21,7 @@ mod frame;
 mod moment;
 mod reach;
 mod return_to;
+mod second_factor;
 mod sessions;
 mod sign_in;
 
@@ -38,6 +39,7 @@ use frame::{Frame, Section};
 /// Adds every handler of this crate.
 pub fn handlers(handlers: &mut Handlers, services: &Services, forge: &Forge) {
     sign_in::handlers(handlers);
+    second_factor::handlers(handlers);
     account::handlers(handlers);
     api_tokens::handlers(handlers);
     sessions::handlers(handlers);

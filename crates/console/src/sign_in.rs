@@ -4,7 +4,7 @@ use askama::Template;
 use portcullis_accounts::session;
 use portcullis_authz::op;
 use portcullis_guard::{Ctx, Entity, Handlers, Input, Outcome, Reply, SignIn, View};
-use portcullis_model::Problem;
+use portcullis_model::{Problem, UserId};
 
 use crate::frame::{self, Frame, Section};
 use crate::return_to::own_path;
@@ -46,10 +46,16 @@ async fn login_page(cx: Ctx<op::ConsoleLoginPage>, input: Input) -> Outcome<op::
     cx.done(reply)
 }
 
-async fn login(mut cx: Ctx<op::ConsoleLogin>, input: Input, sign_in: SignIn) -> Outcome<op::ConsoleLogin> {
-    let SignIn::Proven(user) = sign_in else {
-        return Err(Problem::bug("a sign-in that was not proven reached its handler"));
-    };
+#[derive(Template)]
+#[template(path = "sign_in_code.html")]
+pub(crate) struct SignInCodePage<'a> {
+    pub frame: Frame,
+    pub ticket: &'a str,
+    pub return_to: &'a str,
+    pub error: &'a str,
+}
+
+async fn login(mut cx: Ctx<op::ConsoleLogin>, input: Input, user: UserId) -> Outcome<op::ConsoleLogin> {
     // A browser has one session: signing in anew ends the one it came with, so that nothing is kept over.
     if let Some(old) = cx.caller().session().map(|session| session.id) {
         session::end(cx.tx(), old).await?;
@@ -70,28 +76,40 @@ async fn login(mut cx: Ctx<op::ConsoleLogin>, input: Input, sign_in: SignIn) -> 
     cx.done(Reply::see_other(own_path(input.form("return_to"))).with_header("set-cookie", cookie))
 }
 
-/// The page again, with what went wrong. One text for an unknown account and a wrong password.
+/// The page again, with what went wrong, or the next one. One text for an unknown account and a wrong password.
 fn refused(view: &View, input: &Input, sign_in: &SignIn) -> Result<Reply, Problem> {
-    let email: String = input.form("email").unwrap_or_default().trim().chars().take(EMAIL_CHARS_MAX).collect();
-    let error = match sign_in {
+    let frame = Frame::of_view(view, Section::Elsewhere);
+    let return_to = own_path(input.form("return_to"));
+    let error = failed_words(sign_in);
+    let reply = match sign_in {
+        SignIn::CodeNeeded(ticket) | SignIn::WrongCode(ticket) => {
+            frame::page(&SignInCodePage { frame, ticket, return_to, error: &error })?
+        }
+        SignIn::NotTried | SignIn::Wrong | SignIn::Throttled(_) => {
+            let email: String = input.form("email").unwrap_or_default().trim().chars().take(EMAIL_CHARS_MAX).collect();
+            frame::page(&SignInPage { frame, email: &email, return_to, notice: "", error: &error })?
+        }
+    };
+    Ok(match sign_in {
+        SignIn::Throttled(seconds) => reply.with_status(429).with_header("retry-after", seconds.to_string()),
+        SignIn::CodeNeeded(_) | SignIn::NotTried | SignIn::Wrong | SignIn::WrongCode(_) => reply.with_status(401),
+    })
+}
+
+/// What went wrong, for the person who tried; empty when nothing did.
+pub(crate) fn failed_words(sign_in: &SignIn) -> String {
+    match sign_in {
+        SignIn::NotTried | SignIn::CodeNeeded(_) => String::new(),
+        SignIn::Wrong => {
+            "This e-mail address and password do not belong together. Check both and try again.".to_owned()
+        }
         SignIn::Throttled(seconds) => {
             format!("Too many failed attempts. Wait {} before you try again.", wait(*seconds))
         }
-        SignIn::Wrong | SignIn::Proven(_) => {
-            "This e-mail address and password do not belong together. Check both and try again.".to_owned()
+        SignIn::WrongCode(_) => {
+            "This code is not right, or it was used before. Wait for the next one, or use a recovery code.".to_owned()
         }
-    };
-    let reply = frame::page(&SignInPage {
-        frame: Frame::of_view(view, Section::Elsewhere),
-        email: &email,
-        return_to: own_path(input.form("return_to")),
-        notice: "",
-        error: &error,
-    })?;
-    Ok(match sign_in {
-        SignIn::Throttled(seconds) => reply.with_status(429).with_header("retry-after", seconds.to_string()),
-        SignIn::Wrong | SignIn::Proven(_) => reply.with_status(401),
-    })
+    }
 }
 
 fn wait(seconds: u32) -> String {

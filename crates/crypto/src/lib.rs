@@ -25,6 +25,7 @@ pub mod jws;
 pub mod password;
 pub mod seal;
 pub mod token;
+pub mod totp;
 
 pub use entropy::{Entropy, SeededEntropy, SystemEntropy};
 pub use hash::{constant_time_eq, hex, hmac_sha256, sha256};
@@ -32,3 +33,4 @@ pub use password::{Password, PasswordCost, PasswordHash, Passwords};
 pub use seal::{KeyId, Purpose, SealingKey, SealingKeys};
 pub use secrecy::{ExposeSecret, SecretSlice};
 pub use token::{PlainToken, TokenFamily, TokenHash, TokenKind};
+pub use totp::Totp;

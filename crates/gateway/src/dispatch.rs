@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use http::header::HeaderMap;
 use http_body_util::Full;
-use portcullis_authz::{Area, Locate, Row};
+use portcullis_authz::{Area, Locate, Operation, Row, op};
 use portcullis_guard::{
     Body, Caller, Guard, Handlers, Input, Refusal, RefusalKind, Reply, ReplyBody, RequestHead, Stop,
 };
@@ -304,11 +304,34 @@ impl Gateway {
             return Ok(reply);
         }
         let base_url = input.base_url().to_owned();
+        if row.area == Area::Console
+            && self.guard.wants_fresh_proof(row, &caller)
+            && let Some(asked) = self.ask_who_is_there(&caller, &input, trail).await?
+        {
+            return Ok(asked);
+        }
         let result = match self.handlers.of(row) {
             Some(handler) => handler(self.guard.clone(), caller, input).await,
             None => self.guard.run_unbuilt(row, &caller, &input).await,
         };
         result.map_err(|stop| self.stopped(stop, trail, &base_url))
+    }
+
+    /// Has the person prove anew who they are, by what the form brings; the page that asks for it, until it does. The form itself has
+    /// been proven to be ours.
+    async fn ask_who_is_there(
+        &self,
+        caller: &Caller,
+        input: &Input,
+        trail: &mut Trail,
+    ) -> Result<Option<Reply>, Shape> {
+        let Some(handler) = self.handlers.of(<op::ConsoleConfirm as Operation>::ROW) else { return Ok(None) };
+        let params = vec![("action".to_owned(), trail.path.clone())];
+        let base_url = input.base_url().to_owned();
+        let asked = Input::new(params, Vec::new(), input.body().clone(), input.version(), base_url.clone());
+        let answer = handler(self.guard.clone(), caller.clone(), asked).await;
+        let reply = answer.map_err(|stop| self.stopped(stop, trail, &base_url))?;
+        Ok((reply.status != 303).then_some(reply))
     }
 
     /// The row of a path, with its parameters.

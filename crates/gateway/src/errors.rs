@@ -70,6 +70,14 @@ pub(crate) fn refusal(
         RefusalKind::Unavailable => {
             messages(503, &["The server cannot decide at the moment. Try again.".to_owned()], &[])
         }
+        RefusalKind::NotFresh => {
+            let words = "You signed in more than 15 minutes ago, and this asks for a fresh proof. POST your password as confirm_password to /confirm, or sign in again.";
+            messages(403, &[words.to_owned()], &[])
+        }
+        RefusalKind::NoSecondFactor => {
+            let words = "This site asks you for a second factor. Add one at /account/second-factor.";
+            messages(403, &[words.to_owned()], &[])
+        }
         RefusalKind::CrossSite => shape(403, "text/plain", "XSRF check failed".to_owned()),
         RefusalKind::Unauthenticated => unauthenticated(refusal, surface, accept, base_url, strict),
         RefusalKind::WrongCredential if surface == Surface::Gateway => gateway(401, "Unauthorized"),

@@ -22,6 +22,20 @@ pub(crate) fn refusal(refusal: &portcullis_guard::Refusal, trail: &Trail) -> Sha
         RefusalKind::Unauthenticated | RefusalKind::WrongCredential => {
             (401, "Sign in first", "Your session has ended. Sign in and try again.")
         }
+        RefusalKind::NotFresh => {
+            (403, "Sign in again", "You signed in a while ago. Sign in again, then try once more.")
+        }
+        RefusalKind::NoSecondFactor if trail.method == http::Method::GET => {
+            return Shape {
+                status: 303,
+                content_type: "text/html;charset=UTF-8",
+                text: String::new(),
+                headers: vec![("location", "/account/second-factor".to_owned())],
+            };
+        }
+        RefusalKind::NoSecondFactor => {
+            (403, "Add a second factor first", "This site asks you for a second factor, and you have none yet.")
+        }
         RefusalKind::CrossSite => return from_elsewhere(&trail.request_id),
         RefusalKind::TooMany { .. } => (429, "Too many attempts", "Wait a minute before you try again."),
         RefusalKind::Hidden => (404, "Nothing here", "The page does not exist, or you may not see it."),

@@ -14,12 +14,13 @@ use portcullis_model::{
     AccessKind, ApiTokenId, AppGrantId, ClientSecretId, Clock, IssueId, Problem, ProblemKind, ProjectPermission,
     Surface, Timestamp, UserId,
 };
-use portcullis_store::{AuditEntry, Message, Mode, Policy, PolicyLogEntry, Read, Store, StoreError, Tx, Write};
+use portcullis_store::{AuditEntry, Message, Mode, Policy, PolicyLogEntry, Read, Store, StoreError, Tx, Write, Writes};
 
 use crate::addresses::Addresses;
 use crate::audit::{self, RefusalLog};
 use crate::authn::client::{Client, ClientProof, ClientRefusal};
-use crate::authn::password::SignIn;
+use crate::authn::password::{Checked, SignIn, Stored};
+use crate::authn::second_factor::{self, FRESH_MS, Factor};
 use crate::authn::{self, RequestHead, bearer, dpop};
 use crate::caller::{Caller, CredentialRef};
 use crate::ctx::{AuditNotes, Ctx, Done, Outcome, Target, View};
@@ -472,27 +473,37 @@ impl Guard {
         Ok(HashingPermit { _place: place, _turn: turn })
     }
 
-    /// The active account of an e-mail address (in lower case) with its password, and the revision at which they were read.
-    pub(crate) async fn sign_in_facts(
+    /// What is stored about the active account of an e-mail address (in lower case), and the revision at which it was read.
+    pub(crate) async fn stored_of_email(&self, email: &str) -> Result<(Option<Stored>, i64), StoreError> {
+        self.stored_of(|snapshot| snapshot.user_by_email(email)).await
+    }
+
+    /// The same of an account whose password was right a moment ago.
+    pub(crate) async fn stored_of_user(&self, user: UserId) -> Result<(Option<Stored>, i64), StoreError> {
+        self.stored_of(|_| Some(user)).await
+    }
+
+    async fn stored_of(
         &self,
-        email: &str,
-    ) -> Result<(Option<(portcullis_model::UserId, portcullis_crypto::PasswordHash)>, i64), StoreError> {
+        find: impl FnOnce(&Snapshot) -> Option<UserId>,
+    ) -> Result<(Option<Stored>, i64), StoreError> {
         let mut tx = self.0.deployment.store.read().await?;
         // Another node may have made, changed or shut out the account.
         self.catch_up(&mut tx).await?;
         let user = self.with_snapshot(|snapshot| {
-            snapshot.user_by_email(email).filter(|user| snapshot.policy.user(*user).is_some_and(|facts| facts.active))
+            find(snapshot).filter(|user| snapshot.policy.user(*user).is_some_and(|facts| facts.active))
         });
         // No account has the id 0: the same question is asked for nobody, so that the time taken does not tell.
-        let sql = "SELECT password_hash FROM account_user WHERE id = $1";
+        let sql = "SELECT password_hash, factor.secret, factor.last_step
+                     FROM account_user LEFT JOIN account_second_factor factor ON factor.user_id = id WHERE id = $1";
         let row = tx.query_opt(sql, &[user.map_or(0, |user| user.0).into()]).await?;
-        let text = match row {
-            Some(row) => row.get::<Option<String>>("password_hash")?,
-            None => None,
-        };
         let at = tx.revision();
         tx.finish().await?;
-        Ok((user.zip(text.and_then(|text| text.parse().ok())), at))
+        let Some((user, row)) = user.zip(row) else { return Ok((None, at)) };
+        let hash = row.get::<Option<String>>("password_hash")?.and_then(|text| text.parse().ok());
+        let sealed = row.get::<Option<Vec<u8>>>("secret")?.zip(row.get::<Option<i64>>("last_step")?);
+        let factor = sealed.map(|(sealed, last_step)| Factor { sealed, last_step });
+        Ok((Some(Stored { user, hash, factor }), at))
     }
 
     pub(crate) fn throttle_begin(&self, address: Option<std::net::IpAddr>, account: &str) -> Result<(), u32> {
@@ -501,6 +512,32 @@ impl Guard {
 
     pub(crate) fn throttle_succeeded(&self, address: Option<std::net::IpAddr>, account: &str) {
         self.0.throttle.succeeded(address, account);
+    }
+
+    pub(crate) fn throttle_begin_code(&self, user: UserId) -> Result<(), u32> {
+        self.0.throttle.begin_code(user, self.now())
+    }
+
+    pub(crate) fn throttle_code_succeeded(&self, user: UserId) {
+        self.0.throttle.code_succeeded(user);
+    }
+
+    /// Whether a person in a browser has to prove anew who they are before this operation.
+    pub fn wants_fresh_proof(&self, row: &Row, caller: &Caller) -> bool {
+        let Some(session) = caller.session().filter(|_| row.fresh) else { return false };
+        let oldest = self.now().0.saturating_sub(FRESH_MS);
+        !self.with_snapshot(|snapshot| {
+            snapshot.session_by_id(session.id).is_some_and(|facts| facts.proven_at_ms > oldest)
+        })
+    }
+
+    /// What a browser session has to bring besides being one.
+    fn session_lacks(&self, row: &Row, caller: &Caller) -> Option<RefusalKind> {
+        let user = caller.user.filter(|_| caller.session.is_some())?;
+        if !row.without_second_factor && self.with_snapshot(|snapshot| second_factor::is_missing(snapshot, user)) {
+            return Some(RefusalKind::NoSecondFactor);
+        }
+        self.wants_fresh_proof(row, caller).then_some(RefusalKind::NotFresh)
     }
 
     /// Forgets failed attempts; an emulator control.
@@ -600,6 +637,9 @@ impl Guard {
                 trace: Vec::new(),
             };
             return Err(self.refuse(row, caller, None, &decision, Some(RefusalKind::Unauthenticated)));
+        }
+        if let Some(kind) = self.session_lacks(row, caller) {
+            return Err(self.refuse_at_edge(row, caller, kind));
         }
         let located = self.locate(&mut tx, row, caller.user, input).await?;
         let at = tx.revision();
@@ -981,6 +1021,52 @@ pub struct RefusedEarly {
     pub word: &'static str,
 }
 
+/// Makes the answer to what was proven in vain.
+pub type RefusedSignIn = fn(&View, &Input, &SignIn) -> Result<Reply, Problem>;
+
+impl Guard {
+    /// Runs `work` for the account that was proven, or answers that none was.
+    async fn run_proven<O, F, Fut>(
+        &self,
+        caller: Caller,
+        input: Input,
+        checked: Checked,
+        work: F,
+        refused: RefusedSignIn,
+    ) -> Result<Reply, Stop>
+    where
+        O: Operation,
+        O::Mode: OpMode + Writes,
+        F: Fn(Ctx<O>, Input, UserId) -> Fut + Copy + Send + Sync + 'static,
+        Fut: Future<Output = Outcome<O>> + Send + 'static,
+    {
+        let (proof, at) = match checked {
+            Ok(proven) => proven,
+            Err(sign_in) => {
+                if sign_in.is_failure() {
+                    self.note_failed(O::ROW, &caller, sign_in.word());
+                }
+                let view = View { guard: self.clone(), caller: Arc::new(caller) };
+                return refused(&view, &input, &sign_in).map_err(Stop::Problem);
+            }
+        };
+        let again = move |mut cx: Ctx<O>, input: Input| async move {
+            // Hashing took its time: a password, an account or a credential that was withdrawn meanwhile proves nothing.
+            let changed = snapshot::changes_since(&mut cx.tx, at).await?;
+            let user = proof.user;
+            if changed.iter().any(|entity| matches!(entity, Entity::Everything) || *entity == Entity::User(user)) {
+                return Err(Problem::from(StoreError::Conflict));
+            }
+            if !proof.redeem(&mut cx.tx).await? {
+                let reply = refused(&cx.view, &input, &SignIn::Wrong)?;
+                return cx.done(reply);
+            }
+            work(cx, input, user).await
+        };
+        self.run(caller, input, again).await
+    }
+}
+
 /// The functions that handle operations, by row. A function can be added for the operation in its context's type only.
 #[derive(Default)]
 pub struct Handlers(HashMap<u16, Handler>);
@@ -1001,35 +1087,36 @@ impl Handlers {
     }
 
     /// Adds the handler of a sign-in: the password of the form is checked before the transaction opens, and one that is not
-    /// proven opens none. `refused` makes its answer; what strangers try is no change of rights and holds up nobody's.
-    pub fn on_sign_in<O, F, Fut>(&mut self, work: F, refused: fn(&View, &Input, &SignIn) -> Result<Reply, Problem>)
+    /// proven opens none. `refused` makes its answer; what strangers try is no change of rights and holds up nobody's. The code of a
+    /// second factor is used up in the transaction of `work`.
+    pub fn on_sign_in<O, F, Fut>(&mut self, work: F, refused: RefusedSignIn)
     where
         O: Operation,
-        O::Mode: OpMode,
-        F: Fn(Ctx<O>, Input, SignIn) -> Fut + Copy + Send + Sync + 'static,
+        O::Mode: OpMode + Writes,
+        F: Fn(Ctx<O>, Input, UserId) -> Fut + Copy + Send + Sync + 'static,
         Fut: Future<Output = Outcome<O>> + Send + 'static,
     {
         let handler: Handler = Arc::new(move |guard, caller, input| {
             Box::pin(async move {
-                let (sign_in, at) = guard.verify_sign_in(&input, caller.address).await.map_err(Stop::Problem)?;
-                let SignIn::Proven(user) = sign_in else {
-                    let throttled = matches!(sign_in, SignIn::Throttled(_));
-                    guard.note_failed(O::ROW, &caller, if throttled { "too_many_failures" } else { "wrong_password" });
-                    let view = View { guard, caller: Arc::new(caller) };
-                    return refused(&view, &input, &sign_in).map_err(Stop::Problem);
-                };
-                let again = move |mut cx: Ctx<O>, input: Input| async move {
-                    // Hashing took its time: a password, an account or a credential that was withdrawn meanwhile proves nothing.
-                    let changed = snapshot::changes_since(&mut cx.tx, at).await?;
-                    if changed
-                        .iter()
-                        .any(|entity| matches!(entity, Entity::Everything) || *entity == Entity::User(user))
-                    {
-                        return Err(Problem::from(StoreError::Conflict));
-                    }
-                    work(cx, input, sign_in).await
-                };
-                guard.run(caller, input, again).await
+                let checked = guard.verify_sign_in(&input, caller.address).await.map_err(Stop::Problem)?;
+                guard.run_proven(caller, input, checked, work, refused).await
+            })
+        });
+        self.0.insert(O::ROW.number, handler);
+    }
+
+    /// Adds the handler by which a person who is signed in proves anew that it is them; otherwise like [`Handlers::on_sign_in`].
+    pub fn on_fresh_proof<O, F, Fut>(&mut self, work: F, refused: RefusedSignIn)
+    where
+        O: Operation,
+        O::Mode: OpMode + Writes,
+        F: Fn(Ctx<O>, Input, UserId) -> Fut + Copy + Send + Sync + 'static,
+        Fut: Future<Output = Outcome<O>> + Send + 'static,
+    {
+        let handler: Handler = Arc::new(move |guard, caller, input| {
+            Box::pin(async move {
+                let checked = guard.verify_again(&caller, &input).await.map_err(Stop::Problem)?;
+                guard.run_proven(caller, input, checked, work, refused).await
             })
         });
         self.0.insert(O::ROW.number, handler);

@@ -86,6 +86,7 @@ pub use addresses::Addresses;
 pub use authn::RequestHead;
 pub use authn::client::{Client, ClientAuth, ClientRefusal};
 pub use authn::password::SignIn;
+pub use authn::second_factor::{FRESH_MS, SECOND_FACTOR, recovery_code_hash};
 pub use caller::{Caller, SessionRef};
 pub use clock::{EmulatedClock, SystemClock};
 pub use ctx::{AnyMode, Ctx, Done, Outcome, Target, View};
@@ -98,6 +99,6 @@ pub use portcullis_store::{
 };
 pub use refusal::{Refusal, RefusalKind};
 pub use reply::{Reply, ReplyBody};
-pub use snapshot::{Entity, PersonInfo, SessionFacts, Settings, Snapshot, TokenFacts};
+pub use snapshot::{Entity, PersonInfo, SecondFactorOf, SessionFacts, Settings, Snapshot, TokenFacts};
 pub use trouble::Trouble;
 pub use webhook::{About, Listener, MessageHead, Trigger, WebhookFacts, WebhookOwner, WebhookSnapshot};

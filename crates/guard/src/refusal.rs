@@ -23,6 +23,10 @@ pub enum RefusalKind {
     },
     /// A state-changing request that a page of another site could have made.
     CrossSite,
+    /// The person's last proof is too old for this; it has to be given anew.
+    NotFresh,
+    /// The person has to have a second factor first.
+    NoSecondFactor,
     /// The database is away.
     Unavailable,
 }

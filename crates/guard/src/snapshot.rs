@@ -142,6 +142,8 @@ pub struct PersonInfo {
     pub display_name: String,
     /// What apps were issued before this moment counts no more.
     pub apps_since_ms: i64,
+    /// Whether the account has a second factor.
+    pub second_factor: bool,
 }
 
 /// An API token as authentication sees it.
@@ -170,6 +172,8 @@ pub struct SessionFacts {
     pub form_key: [u8; 32],
     /// Refused from here on.
     pub expires_at_ms: i64,
+    /// When the person last proved with a password, and a second factor if there is one, that it is them.
+    pub proven_at_ms: i64,
 }
 
 /// Settings of the site that authentication and the edge follow. Defaults are the strict reading of the vendor's behaviour.
@@ -189,6 +193,26 @@ pub struct Settings {
     pub user_apps_allowed: bool,
     /// Whether apps may register themselves (RFC 7591).
     pub app_registration_open: bool,
+    /// Who has to have a second factor to work in a browser.
+    pub second_factor_of: SecondFactorOf,
+}
+
+/// Who has to have a second factor.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum SecondFactorOf {
+    /// Nobody has to; everyone may.
+    #[default]
+    Nobody,
+    /// Site administrators.
+    Administrators,
+    /// Everyone who signs in.
+    Everyone,
+}
+
+impl SecondFactorOf {
+    /// Each with its word in the settings.
+    pub const WORDS: [(&'static str, SecondFactorOf); 3] =
+        [("nobody", Self::Nobody), ("administrators", Self::Administrators), ("everyone", Self::Everyone)];
 }
 
 impl Default for Settings {
@@ -201,6 +225,7 @@ impl Default for Settings {
             api_token_days_max: 365,
             user_apps_allowed: true,
             app_registration_open: false,
+            second_factor_of: SecondFactorOf::Nobody,
         }
     }
 }
@@ -541,8 +566,10 @@ async fn users<M: Mode>(tx: &mut Tx<M>, only: Option<UserId>) -> Result<Vec<Load
     }
     let (sql, params) = one_or_all(
         only.map(|id| id.0),
-        "SELECT id, account_id, kind, email_folded, display_name, active, apps_since_ms FROM account_user WHERE id = $1",
-        "SELECT id, account_id, kind, email_folded, display_name, active, apps_since_ms FROM account_user",
+        "SELECT id, account_id, kind, email_folded, display_name, active, apps_since_ms, factor.user_id AS second_factor
+           FROM account_user LEFT JOIN account_second_factor factor ON factor.user_id = id WHERE id = $1",
+        "SELECT id, account_id, kind, email_folded, display_name, active, apps_since_ms, factor.user_id AS second_factor
+           FROM account_user LEFT JOIN account_second_factor factor ON factor.user_id = id",
     );
     let rows = tx.query(sql, &params).await?;
     if let (Some(id), true) = (only, rows.is_empty()) {
@@ -563,6 +590,7 @@ async fn users<M: Mode>(tx: &mut Tx<M>, only: Option<UserId>) -> Result<Vec<Load
             email_folded: row.get("email_folded")?,
             display_name: row.get("display_name")?,
             apps_since_ms: row.get("apps_since_ms")?,
+            second_factor: row.get::<Option<i64>>("second_factor")?.is_some(),
         };
         out.push(Loaded::User(id, Some((facts, person))));
     }
@@ -811,8 +839,8 @@ async fn api_tokens<M: Mode>(tx: &mut Tx<M>, only: Option<ApiTokenId>) -> Result
 async fn sessions<M: Mode>(tx: &mut Tx<M>, only: Option<SessionId>) -> Result<Vec<Loaded>, StoreError> {
     let (sql, params) = one_or_all(
         only.map(|id| id.0),
-        "SELECT id, user_id, hash, form_key, expires_at_ms FROM account_session WHERE id = $1",
-        "SELECT id, user_id, hash, form_key, expires_at_ms FROM account_session",
+        "SELECT id, user_id, hash, form_key, expires_at_ms, proven_at_ms FROM account_session WHERE id = $1",
+        "SELECT id, user_id, hash, form_key, expires_at_ms, proven_at_ms FROM account_session",
     );
     let rows = tx.query(sql, &params).await?;
     if let (Some(id), true) = (only, rows.is_empty()) {
@@ -823,8 +851,13 @@ async fn sessions<M: Mode>(tx: &mut Tx<M>, only: Option<SessionId>) -> Result<Ve
         let id = SessionId(row.get("id")?);
         let Some(hash) = hash_of(&row)? else { continue };
         let Ok(form_key) = <[u8; 32]>::try_from(row.get::<Vec<u8>>("form_key")?) else { continue };
-        let facts =
-            SessionFacts { id, user: UserId(row.get("user_id")?), form_key, expires_at_ms: row.get("expires_at_ms")? };
+        let facts = SessionFacts {
+            id,
+            user: UserId(row.get("user_id")?),
+            form_key,
+            expires_at_ms: row.get("expires_at_ms")?,
+            proven_at_ms: row.get("proven_at_ms")?,
+        };
         out.push(Loaded::Session(id, Some((hash, facts))));
     }
     Ok(out)
@@ -841,6 +874,11 @@ async fn settings<M: Mode>(tx: &mut Tx<M>) -> Result<Loaded, StoreError> {
             "api_tokens.allowed" => settings.api_tokens_allowed = value.as_bool() == Some(true),
             "apps.user_installed" => settings.user_apps_allowed = value.as_bool() == Some(true),
             "apps.registration_open" => settings.app_registration_open = value.as_bool() == Some(true),
+            // A word that is not known asks for most.
+            "accounts.second_factor" => {
+                let known = SecondFactorOf::WORDS.iter().find(|(word, _)| value.as_str() == Some(word));
+                settings.second_factor_of = known.map_or(SecondFactorOf::Everyone, |(_, of)| *of);
+            }
             "api_tokens.days_max" => settings.api_token_days_max = value.as_i64().unwrap_or(0),
             _ => {}
         }

@@ -6,10 +6,13 @@ use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Mutex;
 
-use portcullis_model::Timestamp;
+use portcullis_model::{Timestamp, UserId};
 
 /// Failures of one account from one address within [`WINDOW_MS`] before further attempts are refused.
 const PAIR_FAILURES_MAX: u32 = 30;
+/// Wrong codes of one account within [`WINDOW_MS`], from wherever: whoever tries codes already has the password, and a million are
+/// soon tried from many addresses.
+const CODE_FAILURES_MAX: u32 = 10;
 /// Failures from one address within [`WINDOW_MS`], whatever the account.
 const ADDRESS_FAILURES_MAX: u32 = 300;
 const WINDOW_MS: i64 = 60_000;
@@ -71,6 +74,29 @@ impl Throttle {
         }
     }
 
+    /// [`Throttle::begin`] for the code of a second factor.
+    ///
+    /// # Errors
+    /// Seconds to wait when the attempt must be refused unseen.
+    pub(crate) fn begin_code(&self, user: UserId, now: Timestamp) -> Result<(), u32> {
+        let Ok(mut windows) = self.0.lock() else { return Err(1) };
+        let key = codes_of(user);
+        match over(&windows, &key, CODE_FAILURES_MAX, now) {
+            Some(seconds) => Err(seconds),
+            None => {
+                count_one(&mut windows, key, now);
+                Ok(())
+            }
+        }
+    }
+
+    /// A right code clears what [`Throttle::begin_code`] counted.
+    pub(crate) fn code_succeeded(&self, user: UserId) {
+        if let Ok(mut windows) = self.0.lock() {
+            windows.remove(&codes_of(user));
+        }
+    }
+
     /// A right credential clears the account's own count from that address, and what [`Throttle::begin`] counted for it.
     pub(crate) fn succeeded(&self, address: Option<IpAddr>, account: &str) {
         if let Ok(mut windows) = self.0.lock() {
@@ -90,26 +116,36 @@ impl Throttle {
 }
 
 fn refused_for_s(windows: &Windows, address: Option<IpAddr>, account: &str, now: Timestamp) -> Option<u32> {
-    let over = |key: &Key, max: u32| {
-        let window = windows.get(key)?;
-        let left_ms = window.ends_ms().saturating_sub(now.0);
-        (window.failures >= max && left_ms > 0).then(|| u32::try_from(left_ms / 1000 + 1).unwrap_or(1))
-    };
-    over(&pair(address, account), PAIR_FAILURES_MAX).or_else(|| over(&(address, None), ADDRESS_FAILURES_MAX))
+    let pair = over(windows, &pair(address, account), PAIR_FAILURES_MAX, now);
+    pair.or_else(|| over(windows, &(address, None), ADDRESS_FAILURES_MAX, now))
+}
+
+fn over(windows: &Windows, key: &Key, max: u32, now: Timestamp) -> Option<u32> {
+    let window = windows.get(key)?;
+    let left_ms = window.ends_ms().saturating_sub(now.0);
+    (window.failures >= max && left_ms > 0).then(|| u32::try_from(left_ms / 1000 + 1).unwrap_or(1))
+}
+
+/// The key of an account's codes. No e-mail address has a space in it unquoted, so that it is nobody's pair.
+fn codes_of(user: UserId) -> Key {
+    (None, Some(format!("codes of {user}")))
 }
 
 fn count(windows: &mut Windows, address: Option<IpAddr>, account: &str, now: Timestamp) {
+    count_one(windows, pair(address, account), now);
+    count_one(windows, (address, None), now);
+}
+
+fn count_one(windows: &mut Windows, key: Key, now: Timestamp) {
     if windows.len() >= ENTRIES_MAX {
         windows.retain(|_, window| window.ends_ms() > now.0);
     }
     if windows.len() >= ENTRIES_MAX {
         windows.clear();
     }
-    for key in [pair(address, account), (address, None)] {
-        let window = windows.entry(key).or_insert(Window { since_ms: now.0, failures: 0 });
-        if window.ends_ms() <= now.0 {
-            *window = Window { since_ms: now.0, failures: 0 };
-        }
-        window.failures = window.failures.saturating_add(1);
+    let window = windows.entry(key).or_insert(Window { since_ms: now.0, failures: 0 });
+    if window.ends_ms() <= now.0 {
+        *window = Window { since_ms: now.0, failures: 0 };
     }
+    window.failures = window.failures.saturating_add(1);
 }

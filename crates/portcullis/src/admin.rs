@@ -102,6 +102,11 @@ enum User {
         /// The account id.
         account_id: String,
     },
+    /// Remove the second factor of an account whose owner lost phone and recovery codes.
+    RemoveSecondFactor {
+        /// The account id.
+        account_id: String,
+    },
     /// Revoke every token and session of an account.
     Revoke {
         /// The account id.
@@ -370,6 +375,9 @@ async fn request(site: &Site, what: What) -> anyhow::Result<(Method, String, Opt
             std::io::stdin().read_line(&mut password)?;
             let body = json!({"password": password.trim_end_matches(['\r', '\n'])});
             (Method::PUT, format!("{API}/users/{}/password", segment(&account_id)), Some(body), &[])
+        }
+        What::User(User::RemoveSecondFactor { account_id }) => {
+            (Method::DELETE, format!("{API}/users/{}/second-factor", segment(&account_id)), None, &[])
         }
         What::User(User::Revoke { account_id }) => {
             (Method::DELETE, format!("{API}/users/{}/credentials", segment(&account_id)), None, &[])

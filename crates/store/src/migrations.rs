@@ -71,6 +71,13 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
         sqlite: "",
         postgres: "",
     },
+    Migration {
+        version: 9,
+        name: "second factor",
+        common: include_str!("../migrations/0009_second_factor.sql"),
+        sqlite: "",
+        postgres: "",
+    },
 ];
 
 pub(crate) const CREATE_STORE_MIGRATION_SQLITE: &str = "CREATE TABLE store_migration (version INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL, applied_at_ms INTEGER NOT NULL) STRICT";

@@ -76,7 +76,8 @@ fn operations(table: &Table) -> Result<String> {
 }
 
 fn static_row(table: &Table, number: usize, row: &Row) -> Result<String> {
-    let Row { id, method, path, area, mode, anonymous, rule_exempt, deny, hide, open, .. } = row;
+    let Row { id, method, path, area, mode, anonymous, rule_exempt, fresh, without_second_factor, .. } = row;
+    let Row { deny, hide, open, .. } = row;
     let access = row.access.iter().map(|kind| format!("AccessKind::{kind}")).collect::<Vec<_>>().join(", ");
     let connect = match row.connect {
         Some(scope) => format!("ConnectRule::Scope(ConnectScope::{scope})"),
@@ -95,6 +96,7 @@ fn static_row(table: &Table, number: usize, row: &Row) -> Result<String> {
         out,
         "        area: Area::{area}, mode: ModeKind::{mode}, anonymous: {anonymous}, rule_exempt: {rule_exempt},"
     )?;
+    writeln!(out, "        fresh: {fresh}, without_second_factor: {without_second_factor},")?;
     writeln!(out, "        access: AccessSet::of(&[{access}]),")?;
     writeln!(out, "        classic: {},", scope_set(table, &row.classic)?)?;
     writeln!(out, "        granular: {},", scope_set(table, &row.granular)?)?;

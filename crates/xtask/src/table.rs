@@ -29,6 +29,8 @@ pub struct Row {
     /// Variant of `ConnectScope`; `None`: inaccessible.
     pub connect: Option<&'static str>,
     pub rule_exempt: bool,
+    pub fresh: bool,
+    pub without_second_factor: bool,
     pub permission: Expr,
     pub locate: Locate,
     pub deny: Option<u16>,
@@ -87,6 +89,10 @@ struct Cells {
     anonymous: bool,
     #[serde(default)]
     rule_exempt: bool,
+    #[serde(default)]
+    fresh: bool,
+    #[serde(default)]
+    without_second_factor: bool,
     access: Option<Vec<String>>,
     source: String,
     reason: Option<String>,
@@ -162,6 +168,10 @@ impl Row {
             ensure!(cells.permission == "ADMINISTER", "an unclear permission asks for ADMINISTER");
         }
         ensure!((area == "Jira") != matches!(source, Source::Ours), "source `ours` is for areas other than jira");
+        ensure!(
+            !cells.fresh || (method != "Get" && cells.permission != "none"),
+            "only what changes something for a known person asks for a fresh proof"
+        );
         if cells.open.is_some() {
             ensure!(
                 cells.permission == "none" && cells.anonymous,
@@ -187,6 +197,8 @@ impl Row {
             granular: cells.granular,
             connect,
             rule_exempt: cells.rule_exempt,
+            fresh: cells.fresh,
+            without_second_factor: cells.without_second_factor,
             permission,
             locate,
             deny: cells.deny,

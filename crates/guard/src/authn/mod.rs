@@ -7,6 +7,7 @@ pub mod client;
 pub mod connect;
 pub(crate) mod dpop;
 pub(crate) mod password;
+pub mod second_factor;
 mod session;
 
 use std::net::IpAddr;

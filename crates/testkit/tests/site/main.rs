@@ -18,4 +18,5 @@ mod on_issues;
 mod operations;
 mod revocation;
 mod scripts_gate;
+mod second_factor;
 mod webhooks;

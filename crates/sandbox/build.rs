@@ -16,7 +16,7 @@ mod shape;
 const ENGINE_SOURCES: &[&str] = &["quickjs", "libregexp", "libunicode", "dtoa"];
 
 /// What runs before an app's own code, in this order.
-const PRELUDE: &[&str] = &["prelude/modules.js", "prelude/prelude.js"];
+const PRELUDE: &[&str] = &["prelude/modules.js", "prelude/crypto.js", "prelude/prelude.js"];
 
 fn main() -> Result<()> {
     let out = PathBuf::from(env::var("OUT_DIR")?);

@@ -71,6 +71,29 @@ async function signIn(page, person = ben, at = '/login') {
   await page.waitForURL(url => url.pathname !== '/login');
 }
 
+/** Keeps a picture where one is asked for. */
+async function picture(page, name) {
+  if (!pictures) return;
+  mkdirSync(pictures, { recursive: true });
+  await page.screenshot({ path: `${pictures}/${name.replaceAll(' ', '-')}.png`, fullPage: true });
+}
+
+/** What axe finds serious in a page, and whether the page is wider than its window. */
+async function serious(page) {
+  await page.evaluate(axe);
+  const { violations } = await page.evaluate(() => window.axe.run());
+  const found = violations.filter(({ impact }) => ['serious', 'critical'].includes(impact));
+  const words = found.map(({ id, nodes }) => `${id} ${nodes[0].target} ${nodes[0].any[0]?.message ?? ''}`);
+  const excess = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
+  return excess > 0 ? [...words, `${excess} px too wide`] : words;
+}
+
+/** Looks at one page on the way: a picture, and nothing serious. */
+async function lookAt(page, name) {
+  await picture(page, name);
+  equal(await serious(page), [], name);
+}
+
 /** The code of an authenticator app (RFC 6238) at this moment. */
 function codeOf(key) {
   const letters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZ234567';
@@ -200,7 +223,7 @@ for (const [how, options] of [['', {}], [', without JavaScript', { javaScriptEna
     await page.getByRole('link', { name: 'Add a second factor' }).click();
     await page.getByRole('button', { name: 'Add an authenticator app' }).click();
     await page.getByRole('img', { name: 'A picture to scan' }).waitFor();
-    await look(page, `second factor, scan${how}`);
+    if (!how) await lookAt(page, 'second-factor-scan');
     await page.getByLabel('The code that it shows now').fill('000000');
     await page.getByRole('button', { name: 'Add it' }).click();
     await page.getByRole('alert').getByText('This is not the code').waitFor();
@@ -211,12 +234,12 @@ for (const [how, options] of [['', {}], [', without JavaScript', { javaScriptEna
     await page.getByText('Your second factor is added.').waitFor();
     const [first] = (await page.locator('pre code').innerText()).split('\n');
     secrets.push(first);
-    await look(page, `second factor, added${how}`);
+    if (!how) await lookAt(page, 'second-factor-added');
     await other.goto('/account/sessions');
     await fillIn(other, dan);
     await other.getByRole('button', { name: 'Sign in' }).click();
     await other.getByRole('heading', { name: 'Your second factor' }).waitFor();
-    await look(other, `sign-in, second factor${how}`);
+    if (!how) await lookAt(other, 'sign-in-code');
     await other.getByLabel('Code').fill('000000');
     await other.keyboard.press('Enter');
     await other.getByRole('alert').waitFor();
@@ -224,7 +247,7 @@ for (const [how, options] of [['', {}], [', without JavaScript', { javaScriptEna
     await other.keyboard.press('Enter');
     await other.waitForURL(url => url.pathname === '/account/sessions');
     await page.goto('/account/second-factor');
-    await page.getByText('Remove it').click();
+    await page.locator('summary', { hasText: 'Remove it' }).click();
     await page.getByRole('button', { name: 'Remove the second factor' }).click();
     await page.getByText('Your second factor is removed.').waitFor();
   });
@@ -831,17 +854,8 @@ for (const [mode, options] of [
     const found = [];
     for (const [name, go] of looks) {
       await go(page);
-      if (pictures) {
-        mkdirSync(pictures, { recursive: true });
-        await page.screenshot({ path: `${pictures}/${name}-${mode.replaceAll(' ', '-')}.png`, fullPage: true });
-      }
-      await page.evaluate(axe);
-      const { violations } = await page.evaluate(() => window.axe.run());
-      for (const { id, impact, nodes } of violations) {
-        if (['serious', 'critical'].includes(impact)) found.push(`${name}: ${id} ${nodes[0].target} ${nodes[0].any[0]?.message ?? ''}`);
-      }
-      const excess = await page.evaluate(() => document.documentElement.scrollWidth - document.documentElement.clientWidth);
-      if (excess > 0) found.push(`${name}: ${excess} px too wide`);
+      await picture(page, `${name}-${mode}`);
+      for (const words of await serious(page)) found.push(`${name}: ${words}`);
     }
     await page.goto('/account/api-tokens');
     for (const label of await page.locator('th .name', { hasText: /^Axe / }).allInnerTexts()) await revoke(page, label);
@@ -853,6 +867,27 @@ await check('the emulator’s warning is on every page of a demo', async visitor
   const page = await visitor();
   await page.goto('/login');
   await page.getByRole('complementary', { name: 'Emulator controls' }).waitFor();
+});
+
+await check('what gives power away asks who is there after a while, and keeps what was typed', async visitor => {
+  const page = await visitor();
+  await signIn(page);
+  await page.goto('/account/api-tokens');
+  const label = `Later ${word()}`;
+  await page.getByLabel('What is it for?').fill(label);
+  const moved = await fetch(`${BASE}/_emulator/clock`, { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: JSON.stringify({ advance_ms: 16 * 60_000 }) });
+  equal(moved.status, 200);
+  await page.getByRole('button', { name: 'Make token' }).click();
+  await page.getByRole('heading', { name: 'Confirm that it is you' }).waitFor();
+  await lookAt(page, 'confirm');
+  await page.getByLabel('Password of').fill('not the password');
+  await page.keyboard.press('Enter');
+  await page.getByRole('alert').getByText('This is not your password').waitFor();
+  await page.getByLabel('Password of').fill(ben.password);
+  await page.keyboard.press('Enter');
+  secrets.push(await page.getByLabel('Token', { exact: true }).inputValue());
+  await revoke(page, label);
+  equal((await fetch(`${BASE}/_emulator/reset`, { method: 'POST' })).ok, true);
 });
 
 // Last, because it uses up attempts.

@@ -4,7 +4,7 @@
 use portcullis_authz::op;
 use portcullis_crypto::{Entropy, ExposeSecret, Purpose, SecretSlice, Totp};
 use portcullis_guard::{
-    AnyMode, Ctx, Entity, Handlers, Input, Outcome, Reply, SECOND_FACTOR, StoreError, Tx, View, Writes,
+    AnyMode, Code, Ctx, Entity, Handlers, Input, Outcome, Proof, Reply, SECOND_FACTOR, StoreError, Tx, View, Writes,
     recovery_code_hash,
 };
 use portcullis_model::{Problem, Timestamp, UserId};
@@ -43,26 +43,78 @@ pub async fn of<M: AnyMode>(tx: &mut Tx<M>, user: UserId) -> Result<Option<Secon
     Ok(Some(SecondFactor { created_at_ms: row.get("created_at_ms")?, recovery_codes: row.get("codes")? }))
 }
 
-/// A new secret, and the sealed text by which the page that shows it brings it back. Nothing is stored.
-///
-/// # Errors
-/// 500 when it cannot be sealed.
-pub fn propose(view: &View, user: UserId) -> Result<(Totp, String), Problem> {
-    let secret = Totp::issue(view.entropy());
-    let until = view.now().plus_ms(PROPOSED_MS).0;
-    let mut state = until.to_be_bytes().to_vec();
-    state.extend_from_slice(secret.expose_secret());
-    let sealed = view.keys().seal_to_text(&state, PROPOSED, &user.0.to_be_bytes(), view.entropy());
-    Ok((Totp::of(&secret).map_err(Problem::bug)?, sealed.map_err(Problem::bug)?))
+/// A secret that is not stored yet: what the page shows, and the sealed text by which it comes back.
+#[derive(Debug)]
+pub struct Proposed {
+    totp: Totp,
+    secret: SecretSlice<u8>,
+    /// Opens for this account alone, and for half an hour.
+    pub sealed: String,
 }
 
-/// Opens what [`propose`] sealed for this account; `None` when it is somebody else's, or too old.
-pub fn proposed(view: &View, user: UserId, sealed: &str) -> Option<(Totp, SecretSlice<u8>)> {
-    let state = view.keys().open_text(sealed, PROPOSED, &user.0.to_be_bytes()).ok()?;
-    let (until, secret) = state.split_first_chunk::<8>()?;
-    let secret = SecretSlice::from(secret.to_vec());
-    let totp = Totp::of(&secret).ok()?;
-    (view.now().0 < i64::from_be_bytes(*until)).then_some((totp, secret))
+impl Proposed {
+    /// A new one; nothing is stored.
+    ///
+    /// # Errors
+    /// 500 when it cannot be sealed.
+    pub fn issue(view: &View, user: UserId) -> Result<Self, Problem> {
+        let secret = Totp::issue(view.entropy());
+        let until = view.now().plus_ms(PROPOSED_MS).0;
+        let mut state = until.to_be_bytes().to_vec();
+        state.extend_from_slice(secret.expose_secret());
+        let sealed = view.keys().seal_to_text(&state, PROPOSED, &user.0.to_be_bytes(), view.entropy());
+        let totp = Totp::of(&secret).map_err(Problem::bug)?;
+        Ok(Self { totp, secret, sealed: sealed.map_err(Problem::bug)? })
+    }
+
+    /// Opens what [`Proposed::issue`] sealed; `None` when it is somebody else's, or too old.
+    pub fn open(view: &View, user: UserId, sealed: &str) -> Option<Self> {
+        let state = view.keys().open_text(sealed, PROPOSED, &user.0.to_be_bytes()).ok()?;
+        let (until, secret) = state.split_first_chunk::<8>()?;
+        let secret = SecretSlice::from(secret.to_vec());
+        let totp = Totp::of(&secret).ok()?;
+        let open = Self { totp, secret, sealed: sealed.to_owned() };
+        (view.now().0 < i64::from_be_bytes(*until)).then_some(open)
+    }
+
+    /// The address that an authenticator app scans.
+    ///
+    /// # Errors
+    /// 500 for an account without a name.
+    pub fn url(&self, site: &str, account: &str) -> Result<String, Problem> {
+        self.totp.url(site, account).map_err(Problem::bug)
+    }
+
+    /// The secret as people type it, in groups of four.
+    pub fn key(&self) -> String {
+        let letters: Vec<char> = self.totp.to_base32().chars().collect();
+        letters.chunks(4).map(|part| part.iter().collect::<String>()).collect::<Vec<_>>().join(" ")
+    }
+
+    /// The time step of a code that is right at this moment.
+    pub fn step_of(&self, code: &str, now: Timestamp) -> Option<u64> {
+        self.totp.step_of(code, u64::try_from(now.0 / 1_000).unwrap_or(0))
+    }
+}
+
+/// Uses the code of a proof up and says whose it is; `None` when somebody was faster, or the second factor is another by now.
+///
+/// # Errors
+/// The database's.
+pub async fn redeem<M: Writes>(tx: &mut Tx<M>, proof: Proof) -> Result<Option<UserId>, StoreError> {
+    let (user, code) = proof.unredeemed();
+    let used = match code {
+        Code::NotAsked => 1,
+        Code::Step(step) => {
+            let sql = "UPDATE account_second_factor SET last_step = $2 WHERE user_id = $1 AND last_step < $2";
+            tx.execute(sql, &[user.0.into(), step.into()]).await?
+        }
+        Code::Recovery(hash) => {
+            let sql = "DELETE FROM account_recovery_code WHERE user_id = $1 AND hash = $2";
+            tx.execute(sql, &[user.0.into(), hash.to_vec().into()]).await?
+        }
+    };
+    Ok((used > 0).then_some(user))
 }
 
 /// Stores a second factor whose first code, of time step `step`, was right. Returns the recovery codes, which are shown once. The
@@ -74,7 +126,7 @@ pub async fn add<M: Writes>(
     tx: &mut Tx<M>,
     view: &View,
     user: UserId,
-    secret: &SecretSlice<u8>,
+    proposed: &Proposed,
     step: u64,
 ) -> Result<Vec<String>, Problem> {
     if of(tx, user).await?.is_some() {
@@ -82,7 +134,7 @@ pub async fn add<M: Writes>(
     }
     let sealed = view
         .keys()
-        .seal(secret.expose_secret(), SECOND_FACTOR, &user.0.to_be_bytes(), view.entropy())
+        .seal(proposed.secret.expose_secret(), SECOND_FACTOR, &user.0.to_be_bytes(), view.entropy())
         .map_err(Problem::bug)?;
     let step = i64::try_from(step).map_err(Problem::bug)?;
     let sql = "INSERT INTO account_second_factor (user_id, secret, last_step, created_at_ms) VALUES ($1, $2, $3, $4)";

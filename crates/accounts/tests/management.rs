@@ -456,7 +456,7 @@ async fn sessions_are_their_owners(site: Site) {
 
 async fn settings_are_checked_and_followed(site: Site) {
     let all = site.call("Ada", "manageGetSettings", &[], &[], Json::Null).await;
-    assert_eq!((all.at("/total").as_i64(), all.text("/values/0/value")), (Some(7), "Acme"));
+    assert_eq!((all.at("/total").as_i64(), all.text("/values/0/value")), (Some(8), "Acme"));
     let change = async |key: &str, value: Json| {
         site.call("Ada", "manageChangeSetting", &[("settingKey", key)], &[], json!({"value": value})).await.status
     };

@@ -1,11 +1,13 @@
 //! My second factor: adding an authenticator app, recovery codes, removing it; and the page that asks who is there before a risky act.
 
 use askama::Template;
-use portcullis_accounts::{second_factor, session};
+use portcullis_accounts::second_factor::{self, Proposed};
+use portcullis_accounts::session;
 use portcullis_authz::{Operation, op};
-use portcullis_crypto::Totp;
-use portcullis_guard::{Body, Ctx, Entity, Handlers, Input, OpMode, Outcome, Reply, SecondFactorOf, SignIn, View};
-use portcullis_model::{Problem, UserId};
+use portcullis_guard::{
+    Body, Ctx, Entity, Handlers, Input, OpMode, Outcome, Proof, Reply, SecondFactorOf, SignIn, View,
+};
+use portcullis_model::Problem;
 use serde_json::json;
 
 use crate::frame::{self, Frame, Section};
@@ -85,19 +87,17 @@ async fn show(mut cx: Ctx<op::ConsoleSecondFactor>, input: Input) -> Outcome<op:
     cx.done(reply)
 }
 
-fn scan(view: &View, totp: &Totp, sealed: String, error: &'static str) -> Result<Stage, Problem> {
+fn scan(view: &View, proposed: Proposed, error: &'static str) -> Result<Stage, Problem> {
     let (site, email) = view.with(|snapshot| {
         let person = view.caller().user().and_then(|user| snapshot.person(user));
         (snapshot.settings.site_name.clone(), person.and_then(|person| person.email_folded.clone()))
     });
     let site = if site.trim().is_empty() { "Portcullis" } else { site.trim() };
-    let url = totp.url(site, email.as_deref().unwrap_or("account")).map_err(Problem::bug)?;
+    let url = proposed.url(site, email.as_deref().unwrap_or("account"))?;
     let code = qrcode::QrCode::new(url.as_bytes()).map_err(Problem::bug)?;
     let drawn = code.render::<qrcode::render::svg::Color<'_>>().min_dimensions(220, 220).build();
     let picture = drawn.find("<svg").and_then(|at| drawn.get(at..)).unwrap_or_default().to_owned();
-    let letters: Vec<char> = totp.to_base32().chars().collect();
-    let secret = letters.chunks(4).map(|part| part.iter().collect::<String>()).collect::<Vec<_>>().join(" ");
-    Ok(Stage::Scan { picture, secret, sealed, error })
+    Ok(Stage::Scan { picture, secret: proposed.key(), sealed: proposed.sealed, error })
 }
 
 async fn begin(mut cx: Ctx<op::ConsoleBeginSecondFactor>, _: Input) -> Outcome<op::ConsoleBeginSecondFactor> {
@@ -105,8 +105,8 @@ async fn begin(mut cx: Ctx<op::ConsoleBeginSecondFactor>, _: Input) -> Outcome<o
     if second_factor::of(cx.tx(), user).await?.is_some() {
         return cx.done(Reply::see_other("/account/second-factor"));
     }
-    let (totp, sealed) = second_factor::propose(cx.view(), user)?;
-    let stage = scan(cx.view(), &totp, sealed, "")?;
+    let proposed = Proposed::issue(cx.view(), user)?;
+    let stage = scan(cx.view(), proposed, "")?;
     let reply = frame::page(&page_of(&cx, stage, Vec::new(), "")?)?;
     cx.done(reply)
 }
@@ -114,18 +114,17 @@ async fn begin(mut cx: Ctx<op::ConsoleBeginSecondFactor>, _: Input) -> Outcome<o
 async fn add(mut cx: Ctx<op::ConsoleAddSecondFactor>, input: Input) -> Outcome<op::ConsoleAddSecondFactor> {
     let user = cx.user()?;
     let sealed = input.form("proposed").unwrap_or_default();
-    let Some((totp, secret)) = second_factor::proposed(cx.view(), user, sealed) else {
+    let Some(proposed) = Proposed::open(cx.view(), user, sealed) else {
         return Err(Problem::invalid("The page was open for too long. Begin again."));
     };
-    let now_s = u64::try_from(cx.now().0 / 1_000).unwrap_or(0);
-    let Some(step) = totp.step_of(input.form("code").unwrap_or_default(), now_s) else {
+    let Some(step) = proposed.step_of(input.form("code").unwrap_or_default(), cx.now()) else {
         let error = "This is not the code that belongs to this moment. Check that the clock of your phone is right, and type the code it shows now.";
-        let stage = scan(cx.view(), &totp, sealed.to_owned(), error)?;
+        let stage = scan(cx.view(), proposed, error)?;
         let reply = frame::page(&page_of(&cx, stage, Vec::new(), "")?)?.with_status(400);
         return cx.done(reply);
     };
     let view = cx.view().clone();
-    let codes = second_factor::add(cx.tx(), &view, user, &secret, step).await?;
+    let codes = second_factor::add(cx.tx(), &view, user, &proposed, step).await?;
     let target = format!("user:{}", cx.caller().account_id().unwrap_or_default());
     cx.audit(target, None, Some(json!({"secondFactor": "added"})));
     cx.changed(Entity::User(user));
@@ -172,7 +171,11 @@ pub(crate) struct ConfirmPage<'a> {
     pub error: String,
 }
 
-async fn confirm(mut cx: Ctx<op::ConsoleConfirm>, _: Input, user: UserId) -> Outcome<op::ConsoleConfirm> {
+async fn confirm(mut cx: Ctx<op::ConsoleConfirm>, input: Input, proof: Proof) -> Outcome<op::ConsoleConfirm> {
+    let Some(user) = second_factor::redeem(cx.tx(), proof).await? else {
+        let reply = ask(cx.view(), &input, &SignIn::Wrong)?;
+        return cx.done(reply);
+    };
     let Some(id) = cx.caller().session().map(|session| session.id) else {
         return Err(Problem::bug("a fresh proof without a session"));
     };

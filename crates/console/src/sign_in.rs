@@ -1,10 +1,10 @@
 //! Signing in and out: the only place that sets the session cookie.
 
 use askama::Template;
-use portcullis_accounts::session;
+use portcullis_accounts::{second_factor, session};
 use portcullis_authz::op;
-use portcullis_guard::{Ctx, Entity, Handlers, Input, Outcome, Reply, SignIn, View};
-use portcullis_model::{Problem, UserId};
+use portcullis_guard::{Ctx, Entity, Handlers, Input, Outcome, Proof, Reply, SignIn, View};
+use portcullis_model::Problem;
 
 use crate::frame::{self, Frame, Section};
 use crate::return_to::own_path;
@@ -55,7 +55,11 @@ pub(crate) struct SignInCodePage<'a> {
     pub error: &'a str,
 }
 
-async fn login(mut cx: Ctx<op::ConsoleLogin>, input: Input, user: UserId) -> Outcome<op::ConsoleLogin> {
+async fn login(mut cx: Ctx<op::ConsoleLogin>, input: Input, proof: Proof) -> Outcome<op::ConsoleLogin> {
+    let Some(user) = second_factor::redeem(cx.tx(), proof).await? else {
+        let reply = refused(cx.view(), &input, &SignIn::Wrong)?;
+        return cx.done(reply);
+    };
     // A browser has one session: signing in anew ends the one it came with, so that nothing is kept over.
     if let Some(old) = cx.caller().session().map(|session| session.id) {
         session::end(cx.tx(), old).await?;

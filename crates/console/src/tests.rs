@@ -124,6 +124,7 @@ fn pages() -> Vec<(&'static str, String)> {
         groups: vec!["developers".to_owned(), "jira-software-users".to_owned()],
         site_url: "http://127.0.0.1:8080",
         gateway_url: "http://127.0.0.1:8080/ex/jira/7f1c9b1e-6a55-4b0e-9d7e-3a2f6a1f5c11".to_owned(),
+        second_factor: false,
     };
     let issue = IssuePage {
         frame: frame(Section::Elsewhere),

@@ -80,23 +80,21 @@ const IDLE_PRODUCTS: &[&str] = &[
     "rovo",
 ];
 
-/// How scopes for products and parts end that are not behind this server. They open nothing.
-const IDLE_SCOPES: &[&str] = &[
-    ":compass",
-    ":confluence",
-    "-confluence",
-    ":bitbucket",
-    ":jira-service-management",
-    ":jira-software",
-    ":cmdb",
-    ":rovo",
-    ":graphql",
-    ":app-system-token",
-    ":app-user-token",
-    ":personal-data",
-    ":servicedesk-request",
-    ":servicedesk-customer",
-];
+/// How scopes without a product end that open something else than Jira.
+const IDLE_SCOPES: &[&str] =
+    &["-confluence", ":servicedesk-request", ":servicedesk-customer", ":graphql", ":personal-data"];
+
+/// Whether a scope is of another product or part: then its name ends with one (`view:team:teams`). It opens nothing here. One of
+/// Jira's that is not known is a mistake.
+fn is_idle_scope(scope: &str) -> bool {
+    let parts: Vec<&str> = scope.split(':').collect();
+    let named =
+        |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_lowercase() || b".-".contains(&byte));
+    let of_another = matches!(parts.as_slice(), [_, _, product] if *product != "jira") && parts.iter().all(named);
+    of_another
+        || IDLE_SCOPES.iter().any(|end| scope.ends_with(end))
+        || ["read:app-system-token", "read:app-user-token"].contains(&scope)
+}
 
 fn is_idle_module(kind: &str) -> bool {
     IDLE_MODULES.contains(&kind) || kind.split_once(':').is_some_and(|(product, _)| IDLE_PRODUCTS.contains(&product))
@@ -383,7 +381,7 @@ fn read_scopes(json: &Json, faults: &mut Vec<String>, idle: &mut Vec<String>) ->
     };
     for scope in &scopes {
         let mut known = ScopeSet::EMPTY;
-        if IDLE_SCOPES.iter().any(|end| scope.ends_with(end)) && !known.insert(scope) {
+        if is_idle_scope(scope) && !known.insert(scope) {
             idle.push(format!("The scope `{scope}` opens nothing here: what it is for is not behind this server."));
         } else if !known.insert(scope) {
             faults.push(format!("The scope `{scope}` is none that this server knows."));
@@ -458,6 +456,13 @@ mod tests {
         unknown["modules"]["jira:teapot"] = json!([]);
         unknown["surprise"] = json!(1);
         assert_eq!(Manifest::parse(&unknown.to_string()).expect_err("two faults").len(), 2);
+        for (scope, holds) in
+            [("view:team:teams", true), ("read:app-user-token", true), ("read:teapot:jira", false), ("a:b:", false)]
+        {
+            let mut of = manifest();
+            of["permissions"]["scopes"] = json!([scope]);
+            assert_eq!(Manifest::parse(&of.to_string()).is_ok(), holds, "{scope}");
+        }
         assert!(Manifest::parse("app:\n  id: x").is_err());
     }
 

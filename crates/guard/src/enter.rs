@@ -14,13 +14,13 @@ use portcullis_model::{
     AccessKind, ApiTokenId, AppGrantId, ClientSecretId, Clock, IssueId, Problem, ProblemKind, ProjectPermission,
     Surface, Timestamp, UserId,
 };
-use portcullis_store::{AuditEntry, Message, Mode, Policy, PolicyLogEntry, Read, Store, StoreError, Tx, Write, Writes};
+use portcullis_store::{AuditEntry, Message, Mode, Policy, PolicyLogEntry, Read, Store, StoreError, Tx, Write};
 
 use crate::addresses::Addresses;
 use crate::audit::{self, RefusalLog};
 use crate::authn::client::{Client, ClientProof, ClientRefusal};
 use crate::authn::password::{Checked, SignIn, Stored};
-use crate::authn::second_factor::{self, FRESH_MS, Factor};
+use crate::authn::second_factor::{self, FRESH_MS, Factor, Proof};
 use crate::authn::{self, RequestHead, bearer, dpop};
 use crate::caller::{Caller, CredentialRef};
 use crate::ctx::{AuditNotes, Ctx, Done, Outcome, Target, View};
@@ -1036,8 +1036,8 @@ impl Guard {
     ) -> Result<Reply, Stop>
     where
         O: Operation,
-        O::Mode: OpMode + Writes,
-        F: Fn(Ctx<O>, Input, UserId) -> Fut + Copy + Send + Sync + 'static,
+        O::Mode: OpMode,
+        F: Fn(Ctx<O>, Input, Proof) -> Fut + Copy + Send + Sync + 'static,
         Fut: Future<Output = Outcome<O>> + Send + 'static,
     {
         let (proof, at) = match checked {
@@ -1057,11 +1057,7 @@ impl Guard {
             if changed.iter().any(|entity| matches!(entity, Entity::Everything) || *entity == Entity::User(user)) {
                 return Err(Problem::from(StoreError::Conflict));
             }
-            if !proof.redeem(&mut cx.tx).await? {
-                let reply = refused(&cx.view, &input, &SignIn::Wrong)?;
-                return cx.done(reply);
-            }
-            work(cx, input, user).await
+            work(cx, input, proof).await
         };
         self.run(caller, input, again).await
     }
@@ -1087,13 +1083,13 @@ impl Handlers {
     }
 
     /// Adds the handler of a sign-in: the password of the form is checked before the transaction opens, and one that is not
-    /// proven opens none. `refused` makes its answer; what strangers try is no change of rights and holds up nobody's. The code of a
-    /// second factor is used up in the transaction of `work`.
+    /// proven opens none. `refused` makes its answer; what strangers try is no change of rights and holds up nobody's. `work` uses the
+    /// code of a second factor up.
     pub fn on_sign_in<O, F, Fut>(&mut self, work: F, refused: RefusedSignIn)
     where
         O: Operation,
-        O::Mode: OpMode + Writes,
-        F: Fn(Ctx<O>, Input, UserId) -> Fut + Copy + Send + Sync + 'static,
+        O::Mode: OpMode,
+        F: Fn(Ctx<O>, Input, Proof) -> Fut + Copy + Send + Sync + 'static,
         Fut: Future<Output = Outcome<O>> + Send + 'static,
     {
         let handler: Handler = Arc::new(move |guard, caller, input| {
@@ -1109,8 +1105,8 @@ impl Handlers {
     pub fn on_fresh_proof<O, F, Fut>(&mut self, work: F, refused: RefusedSignIn)
     where
         O: Operation,
-        O::Mode: OpMode + Writes,
-        F: Fn(Ctx<O>, Input, UserId) -> Fut + Copy + Send + Sync + 'static,
+        O::Mode: OpMode,
+        F: Fn(Ctx<O>, Input, Proof) -> Fut + Copy + Send + Sync + 'static,
         Fut: Future<Output = Outcome<O>> + Send + 'static,
     {
         let handler: Handler = Arc::new(move |guard, caller, input| {

@@ -86,7 +86,7 @@ pub use addresses::Addresses;
 pub use authn::RequestHead;
 pub use authn::client::{Client, ClientAuth, ClientRefusal};
 pub use authn::password::SignIn;
-pub use authn::second_factor::{FRESH_MS, SECOND_FACTOR, recovery_code_hash};
+pub use authn::second_factor::{Code, FRESH_MS, Proof, SECOND_FACTOR, recovery_code_hash};
 pub use caller::{Caller, SessionRef};
 pub use clock::{EmulatedClock, SystemClock};
 pub use ctx::{AnyMode, Ctx, Done, Outcome, Target, View};

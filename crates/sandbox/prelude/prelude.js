@@ -6,7 +6,8 @@
   const send = g.__send;
   const askText = g.__ask;
   const modules = g.__modules;
-  for (const name of ['__send', '__ask', '__modules', 'SharedArrayBuffer', 'Atomics']) delete g[name];
+  const makeCrypto = g.__makeCrypto;
+  for (const name of ['__send', '__ask', '__modules', '__makeCrypto', 'SharedArrayBuffer', 'Atomics']) delete g[name];
   const { Buffer, AbortSignal } = g;
   const { parse, stringify } = JSON;
 
@@ -91,105 +92,7 @@
 
   // ---- crypto
 
-  const bytesOf = (data, encoding) => {
-    if (typeof data === 'string') return Buffer.from(data, encoding);
-    if (data instanceof ArrayBuffer) return Buffer.from(data);
-    if (ArrayBuffer.isView(data)) return Buffer.from(data.buffer, data.byteOffset, data.byteLength);
-    if (data instanceof KeyObject) return data.export();
-    throw new TypeError('The data must be a string, a Buffer, a TypedArray or an ArrayBuffer.');
-  };
-  class KeyObject {
-    #bytes;
-    constructor(bytes) { this.#bytes = bytes; this.type = 'secret'; }
-    get symmetricKeySize() { return this.#bytes.length; }
-    export() { return this.#bytes; }
-  }
-  const algorithmOf = (name) => {
-    const plain = String(name?.name ?? name).toLowerCase().replace(/^rsa-/, '').replace('-', '');
-    if (!['md5', 'sha1', 'sha224', 'sha256', 'sha384', 'sha512'].includes(plain)) throw new Error(`The digest ${name} is not available to apps.`);
-    return plain;
-  };
-  class Hash {
-    constructor(op, particulars) { this.op = op; this.particulars = particulars; this.parts = []; this.done = false; }
-    update(data, encoding) {
-      if (this.done) throw new Error('Digest already called');
-      this.parts.push(bytesOf(data, encoding));
-      return this;
-    }
-    digest(encoding) {
-      if (this.done) throw new Error('Digest already called');
-      this.done = true;
-      const data = Buffer.concat(this.parts).toString('base64');
-      const digest = Buffer.from(ask(this.op, { ...this.particulars, data }), 'base64');
-      return encoding && encoding !== 'buffer' ? digest.toString(encoding) : digest;
-    }
-    copy() { const copy = new Hash(this.op, this.particulars); copy.parts = [...this.parts]; return copy; }
-  }
-  const randomBytes = (count, done) => {
-    const parts = [];
-    for (let left = count; left > 0; left -= 65536) parts.push(Buffer.from(ask('random', { bytes: Math.min(left, 65536) }), 'base64'));
-    const bytes = Buffer.concat(parts);
-    if (typeof done === 'function') queueMicrotask(() => done(null, bytes));
-    return bytes;
-  };
-  const getRandomValues = (array) => {
-    const bytes = randomBytes(array.byteLength);
-    new Uint8Array(array.buffer, array.byteOffset, array.byteLength).set(bytes);
-    return array;
-  };
-  const randomUUID = () => {
-    const bytes = randomBytes(16);
-    bytes[6] = (bytes[6] & 0x0f) | 0x40;
-    bytes[8] = (bytes[8] & 0x3f) | 0x80;
-    const hex = bytes.toString('hex');
-    return `${hex.slice(0, 8)}-${hex.slice(8, 12)}-${hex.slice(12, 16)}-${hex.slice(16, 20)}-${hex.slice(20)}`;
-  };
-  const timingSafeEqual = (a, b) => {
-    const [x, y] = [bytesOf(a), bytesOf(b)];
-    if (x.length !== y.length) throw new RangeError('Input buffers must have the same byte length');
-    let differs = 0;
-    for (let at = 0; at < x.length; at++) differs |= x[at] ^ y[at];
-    return differs === 0;
-  };
-  const hmac = (algorithm, key) => new Hash('hmac', { algorithm: algorithmOf(algorithm), key: bytesOf(key).toString('base64') });
-  const exact = (buffer) => buffer.buffer.slice(buffer.byteOffset, buffer.byteOffset + buffer.byteLength);
-  class CryptoKey {
-    #bytes;
-    constructor(bytes, algorithm, extractable, usages) { this.#bytes = bytes; this.type = 'secret'; this.algorithm = algorithm; this.extractable = extractable; this.usages = usages; }
-    static bytes(key) { return key.#bytes; }
-  }
-  const onlyHmac = (algorithm) => {
-    if (String(algorithm?.name ?? algorithm).toUpperCase() !== 'HMAC') throw new Error(`crypto.subtle offers digests and HMAC to apps, not ${algorithm?.name ?? algorithm}.`);
-  };
-  const subtle = {
-    async digest(algorithm, data) { return exact(new Hash('digest', { algorithm: algorithmOf(algorithm) }).update(data).digest()); },
-    async importKey(format, key, algorithm, extractable, usages) {
-      onlyHmac(algorithm);
-      const bytes = format === 'jwk' ? Buffer.from(key.k, 'base64') : bytesOf(key);
-      return new CryptoKey(Buffer.from(bytes), { name: 'HMAC', hash: { name: algorithm.hash?.name ?? algorithm.hash } }, extractable, usages);
-    },
-    async exportKey(format, key) { if (!key.extractable || format !== 'raw') throw new Error('The key cannot be exported so.'); return exact(CryptoKey.bytes(key)); },
-    async sign(algorithm, key, data) { onlyHmac(algorithm); return exact(hmac(key.algorithm.hash, CryptoKey.bytes(key)).update(data).digest()); },
-    async verify(algorithm, key, signature, data) {
-      const [expected, given] = [Buffer.from(await subtle.sign(algorithm, key, data)), bytesOf(signature)];
-      return expected.length === given.length && timingSafeEqual(expected, given);
-    },
-  };
-  const webcrypto = { subtle, getRandomValues, randomUUID };
-  const cryptoModule = {
-    ...webcrypto, webcrypto, randomBytes, timingSafeEqual, KeyObject,
-    createHash: (algorithm) => new Hash('digest', { algorithm: algorithmOf(algorithm) }),
-    createHmac: hmac,
-    hash: (algorithm, data, encoding = 'hex') => new Hash('digest', { algorithm: algorithmOf(algorithm) }).update(data).digest(encoding),
-    createSecretKey: (key, encoding) => new KeyObject(bytesOf(key, encoding)),
-    randomInt(low, high) { if (high === undefined) [low, high] = [0, low]; return low + Math.floor((randomBytes(6).readUIntBE(0, 6) / 281474976710656) * (high - low)); },
-    randomFillSync: (buffer) => getRandomValues(buffer),
-    getHashes: () => ['md5', 'sha1', 'sha224', 'sha256', 'sha384', 'sha512'],
-    constants: {},
-  };
-  for (const name of ['createPublicKey', 'createPrivateKey', 'createVerify', 'createSign', 'createCipheriv', 'createDecipheriv', 'pbkdf2', 'pbkdf2Sync', 'scrypt', 'scryptSync', 'generateKeyPairSync', 'sign', 'verify']) {
-    cryptoModule[name] = () => { throw new Error(`crypto.${name} is not available to apps on this server.`); };
-  }
+  const { cryptoModule, webcrypto, CryptoKey, bytesOf } = makeCrypto(ask);
   define({ crypto: webcrypto, CryptoKey });
 
   // ---- URLs: the worker parses them as the standard says
@@ -452,6 +355,35 @@
     },
   });
 
+  // ---- what @forge/api before 2.8 calls: an object `api` in place of the function
+
+  const legacyApi = () => {
+    const by = (provider, remote) => async (path, init) => {
+      const answer = await g.__forge_fetch__({ type: 'fpp', provider, remote }, path, init);
+      return { status: answer.status, statusText: answer.statusText, ok: answer.ok, url: answer.url, redirected: answer.redirected, type: answer.type, headers: Object.fromEntries(answer.headers), json: () => answer.json(), text: () => answer.text(), arrayBuffer: () => answer.arrayBuffer() };
+    };
+    const products = (provider) => ({ requestJira: by(provider, 'jira'), requestConfluence: by(provider, 'confluence'), requestGraph: by(provider, 'stargate'), __requestAtlassian: by(provider, 'stargate') });
+    const webTrigger = { async getUrl(key) {
+      const { appContext, contextAri } = g.__forge_runtime__;
+      const query = 'mutation forge_app_createWebTriggerUrl($input: CreateWebTriggerUrlInput!) { createWebTriggerUrl(input: $input) { url } }';
+      const input = { appId: `ari:cloud:ecosystem::app/${appContext.appId}`, envId: `ari:cloud:ecosystem::environment/${appContext.appId}/${appContext.environmentId}`, triggerKey: key, contextId: contextAri };
+      const answer = await by('app', 'stargate')('/graphql', { method: 'POST', headers: { 'Content-Type': 'application/json' }, body: stringify({ query, variables: { input } }) });
+      const url = (await answer.json()).data?.createWebTriggerUrl?.url;
+      if (!url) throw new Error(`There is no web trigger ${key}.`);
+      return url;
+    } };
+    const fetchPlain = async (url, init) => {
+      const answer = await g.fetch(url, init);
+      return { status: answer.status, statusText: answer.statusText, ok: answer.ok, url: answer.url, headers: Object.fromEntries(answer.headers), json: () => answer.json(), text: () => answer.text(), arrayBuffer: () => answer.arrayBuffer() };
+    };
+    const none = async () => { throw new Error('External accounts are not there on this server.'); };
+    return {
+      ...products('none'), fetch: fetchPlain, webTrigger, asApp: () => products('app'),
+      asUser: () => ({ ...products('user'), withProvider: () => ({ hasCredentials: none, requestCredentials: none, listCredentials: none, fetch: none }) }),
+      __getAppAri: () => ({ toString: () => g.__forge_runtime__.contextAri }),
+    };
+  };
+
   // ---- http and https of Node, on which older packages build
 
   const { Readable, Writable } = modules.stream;
@@ -626,6 +558,9 @@
       files = texts;
       setEnvironment(variables);
       define({ __forge_runtime__: runtimeOf({ appContext: {}, proxy: {}, container: {} }) });
+      // Packages since then look for the function and prefer the object, which knows less.
+      const code = Object.values(sources).map(String);
+      if (code.some((text) => text.includes('global.api')) && !code.some((text) => text.includes('__forge_fetch__'))) define({ api: legacyApi() });
       const loaded = new Map();
       const load = (file) => {
         if (loaded.has(file)) return loaded.get(file).exports;
@@ -670,7 +605,7 @@
   };
   const invoke = async ({ entry, name, event, context, runtime, variables }) => {
     randomState = null;
-    setEnvironment(variables);
+    setEnvironment(g.api && runtime.aaid ? { ...variables, __CURRENT_USER_ACCOUNT_ID: runtime.aaid } : variables);
     define({ __forge_runtime__: runtimeOf(runtime) });
     const handler = app[entry]?.[name];
     if (typeof handler !== 'function') throw new Error(`${entry} exports no function ${name}`);

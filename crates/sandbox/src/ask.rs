@@ -10,6 +10,8 @@ use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use sha2::Digest;
 
+use crate::cipher::{self, Mode, Particulars, Scheme, Written};
+
 /// Random bytes for one question.
 const RANDOM_BYTES_MAX: usize = 1 << 16;
 
@@ -22,6 +24,18 @@ enum Question {
     Digest { algorithm: Algorithm, data: String },
     /// An HMAC of `data` (RFC 2104).
     Hmac { algorithm: Algorithm, key: String, data: String },
+    /// Whether a signature is the key's.
+    Verify { scheme: Scheme, algorithm: Algorithm, written: Written, key: String, data: String, signature: String },
+    /// A signature.
+    Sign { scheme: Scheme, algorithm: Algorithm, written: Written, key: String, data: String },
+    /// The public key of a private one.
+    PublicKey { scheme: Scheme, key: String },
+    /// Enciphers or deciphers.
+    Cipher { mode: Mode, encrypt: bool, key: String, iv: String, aad: String, padding: bool, data: String },
+    /// PBKDF2.
+    Pbkdf2 { algorithm: Algorithm, password: String, salt: String, iterations: u32, bytes: usize },
+    /// HKDF.
+    Hkdf { algorithm: Algorithm, secret: String, salt: String, info: String, bytes: usize },
     /// The parts of a URL, as the URL standard has them.
     ParseUrl { url: String, base: Option<String> },
     /// The same after one part was changed.
@@ -30,7 +44,7 @@ enum Question {
 
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "lowercase")]
-enum Algorithm {
+pub(crate) enum Algorithm {
     Md5,
     Sha1,
     Sha224,
@@ -81,6 +95,28 @@ fn compute(question: Question) -> Result<Json, String> {
         }
         Question::Digest { algorithm, data } => Ok(encoded(&digest(algorithm, &bytes(&data)?))),
         Question::Hmac { algorithm, key, data } => Ok(encoded(&hmac(algorithm, &bytes(&key)?, &bytes(&data)?)?)),
+        Question::Verify { scheme, algorithm, written, key, data, signature } => {
+            let by = (scheme, algorithm, written);
+            Ok(Json::Bool(cipher::verify(by, &bytes(&key)?, &bytes(&data)?, &bytes(&signature)?)?))
+        }
+        Question::Sign { scheme, algorithm, written, key, data } => {
+            Ok(encoded(&cipher::sign((scheme, algorithm, written), &bytes(&key)?, &bytes(&data)?)?))
+        }
+        Question::PublicKey { scheme, key } => Ok(encoded(&cipher::public_of(scheme, &bytes(&key)?)?)),
+        Question::Cipher { mode, encrypt, key, iv, aad, padding, data } => {
+            let (key, iv, aad) = (bytes(&key)?, bytes(&iv)?, bytes(&aad)?);
+            let with = Particulars { mode, key: &key, iv: &iv, aad: &aad, padding };
+            let data = bytes(&data)?;
+            Ok(encoded(&if encrypt { with.encrypt(data)? } else { with.decrypt(data)? }))
+        }
+        Question::Pbkdf2 { algorithm, password, salt, iterations, bytes: length } => {
+            let (password, salt) = (bytes(&password)?, bytes(&salt)?);
+            Ok(encoded(&cipher::derive_from_password(algorithm, &password, &salt, iterations, length)?))
+        }
+        Question::Hkdf { algorithm, secret, salt, info, bytes: length } => {
+            let (secret, salt, info) = (bytes(&secret)?, bytes(&salt)?, bytes(&info)?);
+            Ok(encoded(&cipher::expand(algorithm, &secret, &salt, &info, length)?))
+        }
         Question::ParseUrl { url, base } => {
             let base = base.map(|base| url::Url::parse(&base)).transpose().map_err(|error| error.to_string())?;
             let parsed = url::Url::options().base_url(base.as_ref()).parse(&url).map_err(|error| error.to_string())?;

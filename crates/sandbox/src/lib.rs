@@ -9,6 +9,7 @@
 //! the app's.
 
 mod ask;
+mod cipher;
 mod frame;
 mod isolate;
 mod lock;

@@ -349,27 +349,22 @@ impl Pool {
     /// The code does not load within its bounds, or no worker does.
     pub async fn build(&self, name: &str, code: &str, limits: &Limits) -> Result<Image, BuildError> {
         let _room = self.0.room.acquire().await.map_err(|_| PoolError::Start("the server is stopping".to_owned()))?;
+        let message = [name.replace('\0', "").as_bytes(), b"\0", code.as_bytes()].concat();
         let built = async {
             let mut worker = self.0.blank().await?;
-            worker
-                .bind(&Image::base().map_err(PoolError::Io)?, limits.heap_bytes, false)
-                .await
-                .map_err(PoolError::Io)?;
-            let message = [name.replace('\0', "").as_bytes(), b"\0", code.as_bytes()].concat();
-            worker.send(to_worker::EVALUATE, &message).await.map_err(PoolError::Io)?;
-            loop {
-                let (kind, content) = worker.receive(IMAGE_BYTES_MAX).await.map_err(PoolError::Io)?;
-                match kind {
-                    to_server::IMAGE => return Ok(Image::sealed(&content).map_err(PoolError::Io)?),
-                    to_server::EXCEPTION => return Err(BuildError::Code(text(&content))),
-                    to_server::LIMIT => return Err(BuildError::Limit(limit_of(&content).unwrap_or(Limit::Cpu))),
-                    to_server::LOG => {}
-                    to_server::HOST_CALL => {
-                        let why = "it calls the host while it is loaded; do that in a function".to_owned();
-                        return Err(BuildError::Code(why));
+            match worker.build(&message, limits).await {
+                // A spare that waited may have died of something else than this code: once more, in a new one.
+                Err(BuildError::Pool(PoolError::Io(error))) => {
+                    tracing::warn!(why = worker.epitaph(error), "a worker of the sandbox died while it loaded an app");
+                    let mut worker = self.0.start().await?;
+                    match worker.build(&message, limits).await {
+                        Err(BuildError::Pool(PoolError::Io(error))) => {
+                            Err(PoolError::Io(io::Error::other(worker.epitaph(error))).into())
+                        }
+                        ended => ended,
                     }
-                    other => return Err(PoolError::Start(format!("a worker said {other}")).into()),
                 }
+                ended => ended,
             }
         };
         tokio::time::timeout(BUILD_MAX, built).await.unwrap_or(Err(BuildError::Limit(Limit::Wall)))
@@ -538,6 +533,27 @@ impl Worker {
             })
             .await?;
         if sent == message.len() { Ok(()) } else { Err(io::ErrorKind::WriteZero.into()) }
+    }
+
+    /// Loads an app's code: `message` is its name, a zero byte and the code.
+    async fn build(&mut self, message: &[u8], limits: &Limits) -> Result<Image, BuildError> {
+        let base = Image::base().map_err(PoolError::Io)?;
+        self.bind(&base, limits.heap_bytes, false).await.map_err(PoolError::Io)?;
+        self.send(to_worker::EVALUATE, message).await.map_err(PoolError::Io)?;
+        loop {
+            let (kind, content) = self.receive(IMAGE_BYTES_MAX).await.map_err(PoolError::Io)?;
+            match kind {
+                to_server::IMAGE => return Ok(Image::sealed(&content).map_err(PoolError::Io)?),
+                to_server::EXCEPTION => return Err(BuildError::Code(text(&content))),
+                to_server::LIMIT => return Err(BuildError::Limit(limit_of(&content).unwrap_or(Limit::Cpu))),
+                to_server::LOG => {}
+                to_server::HOST_CALL => {
+                    let why = "it calls the host while it is loaded; do that in a function".to_owned();
+                    return Err(BuildError::Code(why));
+                }
+                other => return Err(PoolError::Start(format!("a worker said {other}")).into()),
+            }
+        }
     }
 
     async fn send(&mut self, kind: u8, content: &[u8]) -> io::Result<()> {

@@ -235,6 +235,145 @@ async fn tenants_never_share_a_worker() {
     assert_eq!(pool.idle(), 0);
 }
 
+/// Keys made by OpenSSL for this test: whoever has them has nothing.
+const KEYS: &str = r#"
+const rsa = `-----BEGIN PRIVATE KEY-----
+MIIEvAIBADANBgkqhkiG9w0BAQEFAASCBKYwggSiAgEAAoIBAQCwjQocGSKWUwHD
+pFlvVaOkDjchmW7VAFdxNGTglJvvzUbn4wUMKjMvBMyiImXSo5HOB7XUmz0reoss
+l6uvYLcHW42c9MYdLS1zdUbB5UiJj4hwLp1KjxQoMa/2CnJJNGMjYcy1PZ8myATj
+BimRjitgzHkQDjcnMl1h0h5uIVI09SHu5qG29FTDjOSQ6yHqP+YmF4W/sd5d6IpN
+qHXerU8bjJLpMl06kEO1X7O8w2mIe6GxG9OhBgnwqQHtmv0RTT6L2zj9IfXtdyf7
+osYEjKyi9luez0BbVApGCtYs9hzVtlCQSryQL4KOyFwJ5qT9yhjWesLPnrUuneN1
+WshyGQvRAgMBAAECggEAAsrtrVgbG0mg2NlmrhjVXSj5vPGntn1/j0OG56Pc0O7s
+VOAFxRV9zcaY/g+RO22+8Vq0iPJpBfZgRopM+u81YKEVcmAk1Mf8KhFhgdEAqWcN
+1MhypdVG5QPe3AN6SfzRfKPKuyszCJ1YBnH4glw/WhP3Q5vAn5bFB2EYKMx6Imr0
+zaRHVgPv7YWRCyNkm0+rdydXVBR78ja1GxPKyXsIUtp+spik7EUybXRAhPmlZnly
+Vl3oGCXKLFKsb+rYT0B5n6xUIYAxAWOpY6VVJqp+jsvGEjcI8wbnwlIOBQ753yTq
+Bajp6T1/6bHShi6YbtJ4hMkY2A9/jS6ga6YZDYFYyQKBgQDu1iqmi7SDR5VHp/D3
+MIPjvMi9GpTVQy/Y6r0MSYyxSWDpefB9tQCq6amohoChxjEXTpr108b01+rtFeGI
+sw7T55hx4ENJAWQltChjhYBo4dYQ4crlb7CsAqgqc9wdiPgAKF+CwEsYJtp2FuI7
+gB69zjD5F4kvg6TFTX5TvwHp7wKBgQC9PQPZBJN26Bbq73RisMau57WPALGwsLPs
+DERYo/0azbAiqYjIaYtPC5WeQMGeE+c7kq4GndyN6Ev4Nzj8qHaA/qeUcuRQAna/
+R/VU1RKMM8qifTJUJ8ObM/THRUkENYBKLEGZGE94RO2t+VNyhlYTRcpKgNky2wBL
+ho9meYkmPwKBgD1rynAmQXf5csSIxglr6p8or58iNOBbdPSd+ZwtVgdJzah9eYF6
+iP9rM/xpCq+P3pQV3PgXTHUvCfWKyQN0uP1589RlTih6OR0RJcniTVGrsneI+brj
+bFXwIPs57IOT8+NmfpmLhkRhyZDQ9cFDg6RgYGvOx7L2cetjsHctCfr1AoGAK4ju
+6q0/05ofM5s09kNe4fwSa7yoJFLygXps+st3PgRV4hOIkTqevueWWxrgsCI6Dx12
+hbUpeUgYuhjSNmX3JUPwf5lS5wk6ElVWnlaKdtCvbGRLAMtJF9qDFJje7GX2hpnZ
+2YObPLr2xxBV30ICaVqj6DHuReHWFon1UYjiQXcCgYB+WSH/aVKc3Z7Vk8xCcHiP
+2XkGKK3yb8b0vFMye8EQ+1R1hTSLN0xdrVBrKarpWxofF60op5Yiov1gyU+QwsCM
+GwHgxDSSN9tqmNQHVJ65LQLzNhWQyBBM0kmhUDeqCh6nogzTaaTygvctFc+0CPth
+rCvuO8YSnhmYNgLQqdGQ1A==
+-----END PRIVATE KEY-----`;
+const ec = `-----BEGIN EC PRIVATE KEY-----
+MHcCAQEEIHJcYJI41FOD/UbIlAqx9+44yhygeh6tkW4HPhoqULgUoAoGCCqGSM49
+AwEHoUQDQgAEUzsiCaA3xEP7786gY2xXUmw/Q7fSaPVU9+LcSAWXWiQz7yZ/oPSX
+O72O0NyEXme3vL3hwr57V3ffSu7ac9MCQw==
+-----END EC PRIVATE KEY-----`;
+const ed = `-----BEGIN PRIVATE KEY-----
+MC4CAQAwBQYDK2VwBCIEIKkExk0mgdy37PPfqevVpoEi+Ra4rZkMdFJ8h3itHFJS
+-----END PRIVATE KEY-----`;
+"#;
+
+#[tokio::test]
+async fn keys_sign_and_verify_as_in_node_and_on_the_web() {
+    let code = format!(
+        "{KEYS}{}",
+        r#"
+        const crypto = require('node:crypto');
+        exports.run = async () => {
+            const out = {};
+            for (const [name, hash, pem] of [['rsa', 'RSA-SHA256', rsa], ['ec', 'sha256', ec]]) {
+                const publicKey = crypto.createPublicKey(pem);
+                const spki = publicKey.export({ type: 'spki', format: 'pem' });
+                const signature = crypto.createSign(hash).update('a').update('b').sign(pem, 'base64');
+                const check = (text, key, sig) => crypto.createVerify(hash).update(text).verify(key, sig, 'base64');
+                const jwk = publicKey.export({ format: 'jwk' });
+                const fixed = crypto.sign('sha256', Buffer.from('ab'), { key: pem, dsaEncoding: 'ieee-p1363' });
+                out[name] = [
+                    check('ab', spki, signature), check('ac', spki, signature), check('ab', publicKey, signature),
+                    check('ab', { key: jwk, format: 'jwk' }, signature), publicKey.asymmetricKeyType,
+                    crypto.verify('sha256', Buffer.from('ab'), { key: spki, dsaEncoding: 'ieee-p1363' }, fixed), jwk.kty,
+                ];
+            }
+            out.bits = crypto.createPrivateKey(rsa).asymmetricKeyDetails.modulusLength;
+            const pss = { key: rsa, padding: crypto.constants.RSA_PKCS1_PSS_PADDING };
+            out.pss = crypto.verify('sha256', Buffer.from('m'), pss, crypto.sign('sha256', Buffer.from('m'), pss));
+            const edSignature = crypto.sign(null, Buffer.from('m'), ed);
+            out.ed = [crypto.verify(null, Buffer.from('m'), crypto.createPublicKey(ed), edSignature), crypto.verify(null, Buffer.from('n'), crypto.createPublicKey(ed), edSignature)];
+            const der = Buffer.from(rsa.replace(/-----[A-Z ]+-----|\s/g, ''), 'base64');
+            const name = 'RSASSA-PKCS1-v1_5';
+            const key = await crypto.subtle.importKey('pkcs8', der, { name, hash: 'SHA-256' }, false, ['sign']);
+            const signed = await crypto.subtle.sign(name, key, Buffer.from('web'));
+            const jwk = { ...crypto.createPublicKey(rsa).export({ format: 'jwk' }), alg: 'RS256' };
+            const verifying = await crypto.subtle.importKey('jwk', jwk, { name, hash: 'SHA-256' }, false, ['verify']);
+            out.web = [await crypto.subtle.verify(name, verifying, signed, Buffer.from('web')), await crypto.subtle.verify(name, verifying, signed, Buffer.from('wed'))];
+            out.refused = [];
+            for (const wrong of ['plain secret', '-----BEGIN PUBLIC KEY-----
+AAAA
+-----END PUBLIC KEY-----', { key: { kty: 'teapot' }, format: 'jwk' }]) {
+                try { crypto.createPublicKey(wrong); out.refused.push('taken'); } catch { out.refused.push('refused'); }
+            }
+            return out;
+        };"#
+    );
+    let expected = json!({
+        "rsa": [true, false, true, true, "rsa", true, "RSA"],
+        "ec": [true, false, true, true, "ec", true, "EC"],
+        "bits": 2048, "pss": true, "ed": [true, false], "web": [true, false],
+        "refused": ["refused", "refused", "refused"],
+    });
+    assert_eq!(value(run(&pool(PoolConfig::default()), &code, Json::Null).await), expected);
+}
+
+#[tokio::test]
+async fn ciphers_and_derived_keys_are_those_of_the_standards() {
+    let code = r#"
+        const crypto = require('crypto');
+        exports.run = async () => {
+            const out = {};
+            // NIST SP 800-38A, F.2.1 and F.5.1; McGrew and Viega's test case 4 for GCM.
+            const key = Buffer.from('2b7e151628aed2a6abf7158809cf4f3c', 'hex');
+            const plain = Buffer.from('6bc1bee22e409f96e93d7e117393172a', 'hex');
+            const cbc = crypto.createCipheriv('aes-128-cbc', key, Buffer.from('000102030405060708090a0b0c0d0e0f', 'hex'));
+            cbc.setAutoPadding(false);
+            out.cbc = cbc.update(plain, null, 'hex') + cbc.final('hex');
+            const ctr = crypto.createCipheriv('aes-128-ctr', key, Buffer.from('f0f1f2f3f4f5f6f7f8f9fafbfcfdfeff', 'hex'));
+            out.ctr = ctr.update(plain, null, 'hex') + ctr.final('hex');
+            const gcm = crypto.createCipheriv('aes-128-gcm', Buffer.from('feffe9928665731c6d6a8f9467308308', 'hex'), Buffer.from('cafebabefacedbaddecaf888', 'hex'));
+            gcm.setAAD(Buffer.from('feedfacedeadbeeffeedfacedeadbeefabaddad2', 'hex'));
+            gcm.update(Buffer.from('d9313225f88406e5a55909c5aff5269a86a7a9531534f7da2e4c303d8a318a721c3c0c95956809532fcf0e2449a6b525b16aedf5aa0de657ba637b39', 'hex'));
+            gcm.final();
+            out.tag = gcm.getAuthTag().toString('hex');
+            const open = (tag) => {
+                const decipher = crypto.createDecipheriv('aes-256-gcm', Buffer.alloc(32, 7), Buffer.alloc(12, 1));
+                decipher.setAuthTag(tag);
+                return decipher.update(sealed, null, 'utf8') + decipher.final('utf8');
+            };
+            const cipher = crypto.createCipheriv('aes-256-gcm', Buffer.alloc(32, 7), Buffer.alloc(12, 1));
+            const sealed = Buffer.concat([cipher.update('quiet', 'utf8'), cipher.final()]);
+            out.opened = open(cipher.getAuthTag());
+            try { open(Buffer.alloc(16)); out.forged = 'opened'; } catch (error) { out.forged = error.message; }
+            // RFC 7914, section 11, and RFC 5869, A.1.
+            out.pbkdf2 = crypto.pbkdf2Sync('passwd', 'salt', 1, 64, 'sha256').toString('hex').slice(0, 16);
+            out.hkdf = Buffer.from(crypto.hkdfSync('sha256', Buffer.alloc(22, 11), Buffer.from('000102030405060708090a0b0c', 'hex'), Buffer.from('f0f1f2f3f4f5f6f7f8f9', 'hex'), 42)).toString('hex').slice(0, 16);
+            try { crypto.pbkdf2Sync('a', 'b', 1e9, 8, 'sha256'); out.endless = 'ran'; } catch (error) { out.endless = 'refused'; }
+            const web = await crypto.webcrypto.subtle.importKey('raw', Buffer.alloc(32, 7), 'AES-GCM', false, ['encrypt', 'decrypt']);
+            const iv = Buffer.alloc(12, 1);
+            const box = await crypto.webcrypto.subtle.encrypt({ name: 'AES-GCM', iv }, web, Buffer.from('quiet'));
+            out.same = Buffer.from(box).toString('hex') === Buffer.concat([sealed, cipher.getAuthTag()]).toString('hex');
+            out.web = Buffer.from(await crypto.webcrypto.subtle.decrypt({ name: 'AES-GCM', iv }, web, box)).toString();
+            return out;
+        };"#;
+    let expected = json!({
+        "cbc": "7649abac8119b246cee98e9b12e9197d", "ctr": "874d6191b620e3261bef6864990db6ce",
+        "tag": "5bc94fbc3221a5db94fae95ae7121a47", "opened": "quiet",
+        "forged": "Unsupported state or unable to authenticate data", "pbkdf2": "55ac046e56e3089f",
+        "hkdf": "3cb25f25faacd57a", "endless": "refused", "same": true, "web": "quiet",
+    });
+    assert_eq!(value(run(&pool(PoolConfig::default()), code, Json::Null).await), expected);
+}
+
 #[tokio::test]
 async fn nodes_modules_work_or_say_that_they_do_not() {
     let pool = pool(PoolConfig::default());

@@ -4,7 +4,6 @@
 
 use portcullis_crypto::{Purpose, Totp, sha256};
 use portcullis_model::{Problem, Timestamp, UserId};
-use portcullis_store::{StoreError, Tx, Writes};
 
 use crate::enter::Guard;
 use crate::snapshot::{SecondFactorOf, Snapshot};
@@ -26,37 +25,27 @@ pub(crate) struct Factor {
 
 /// What a code turned out to be; not used up yet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Code {
+pub enum Code {
     /// The account has no second factor.
     NotAsked,
     /// The authenticator app's, of this time step.
     Step(i64),
-    /// A recovery code.
+    /// A recovery code, by its hash.
     Recovery([u8; 32]),
 }
 
-/// Who has just been proven, and by what. It becomes an account by [`Proof::redeem`], which uses the code up.
+/// Who has just been proven, and by what. Whoever stores something for that account first uses the code up, in the same transaction:
+/// `accounts::second_factor::redeem`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Proof {
-    pub user: UserId,
-    pub code: Code,
+pub struct Proof {
+    pub(crate) user: UserId,
+    pub(crate) code: Code,
 }
 
 impl Proof {
-    /// Uses the code up; `false` when somebody was faster, or the second factor is another by now.
-    pub(crate) async fn redeem<M: Writes>(self, tx: &mut Tx<M>) -> Result<bool, StoreError> {
-        let user = self.user.0;
-        match self.code {
-            Code::NotAsked => Ok(true),
-            Code::Step(step) => {
-                let sql = "UPDATE account_second_factor SET last_step = $2 WHERE user_id = $1 AND last_step < $2";
-                Ok(tx.execute(sql, &[user.into(), step.into()]).await? > 0)
-            }
-            Code::Recovery(hash) => {
-                let sql = "DELETE FROM account_recovery_code WHERE user_id = $1 AND hash = $2";
-                Ok(tx.execute(sql, &[user.into(), hash.to_vec().into()]).await? > 0)
-            }
-        }
+    /// The account and the code, which may have been used by somebody else meanwhile.
+    pub fn unredeemed(self) -> (UserId, Code) {
+        (self.user, self.code)
     }
 }
 

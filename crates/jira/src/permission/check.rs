@@ -3,7 +3,8 @@
 use portcullis_authz::op;
 use portcullis_guard::{Ctx, Handlers, Input, Outcome, Reply};
 use portcullis_model::{GlobalPermission, Problem, ProjectId, ProjectPermission};
-use serde::Deserialize;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer};
 use serde_json::{Value as Json, json};
 
 use super::Permission;
@@ -27,10 +28,25 @@ struct Body {
 struct Question {
     #[serde(default)]
     permissions: Vec<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "ids")]
     projects: Vec<i64>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "ids")]
     issues: Vec<i64>,
+}
+
+/// Ids as numbers or as texts: `@forge/auth` hands on what an app gives it, and events hold ids as texts.
+fn ids<'de, D: Deserializer<'de>>(input: D) -> Result<Vec<i64>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Id {
+        Number(i64),
+        Text(String),
+    }
+    let read = |id| match id {
+        Id::Number(id) => Ok(id),
+        Id::Text(text) => text.parse().map_err(|_| D::Error::custom(format!("`{text}` is not an id"))),
+    };
+    Vec::<Id>::deserialize(input)?.into_iter().map(read).collect()
 }
 
 /// What somebody holds among what is asked for; unknown and hidden projects and issues are left out.

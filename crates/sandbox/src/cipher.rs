@@ -25,6 +25,14 @@ const ITERATIONS_MAX: u32 = 1_000_000;
 /// Bytes of one derived key.
 const DERIVED_BYTES_MAX: usize = 1_024;
 
+/// Lets the library look once at what it wants to know of the machine: behind the wall the question would end the worker.
+///
+/// # Errors
+/// The machine gives no random bytes.
+pub(crate) fn prepare() -> Result<(), String> {
+    aws_lc_rs::rand::fill(&mut [0; 1]).map_err(|_| "no random bytes".to_owned())
+}
+
 /// What a key is for.
 #[derive(Clone, Copy, Deserialize)]
 #[serde(rename_all = "kebab-case")]

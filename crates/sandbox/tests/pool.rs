@@ -309,9 +309,7 @@ async fn keys_sign_and_verify_as_in_node_and_on_the_web() {
             const verifying = await crypto.subtle.importKey('jwk', jwk, { name, hash: 'SHA-256' }, false, ['verify']);
             out.web = [await crypto.subtle.verify(name, verifying, signed, Buffer.from('web')), await crypto.subtle.verify(name, verifying, signed, Buffer.from('wed'))];
             out.refused = [];
-            for (const wrong of ['plain secret', '-----BEGIN PUBLIC KEY-----
-AAAA
------END PUBLIC KEY-----', { key: { kty: 'teapot' }, format: 'jwk' }]) {
+            for (const wrong of ['plain secret', '-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----', { key: { kty: 'teapot' }, format: 'jwk' }]) {
                 try { crypto.createPublicKey(wrong); out.refused.push('taken'); } catch { out.refused.push('refused'); }
             }
             return out;

@@ -1,80 +1,13 @@
 // The unmodified command line of Forge, and an app built of Forge's own packages: registered, deployed, installed, called, upgraded with
-// consent, uninstalled. Then the same app on the major of @forge/api before.
+// consent, uninstalled. Then the same app on the majors of @forge/api before.
 import { deepStrictEqual as same, match, ok } from 'node:assert';
-import { execFile } from 'node:child_process';
-import { cpSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
-import { dirname, join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { BASE, checks, people } from './harness.mjs';
+import { rmSync } from 'node:fs';
+import { admit, asked, copyOf, deploy, develop, edit, forge, install, register, site, start, until } from './forge.mjs';
+import { checks, people } from './harness.mjs';
 
-const here = dirname(fileURLToPath(import.meta.url));
-const node = ['x64', 'arm64'].map(kind => join(here, `node_modules/node-linux-${kind}/bin/node`)).find(existsSync);
-const check = checks('forge-cli');
-const site = new URL(BASE).host;
-
-// What the command line would otherwise fetch from the vendor: the platform's own wrapper, which is not used here.
-const runtime = join(here, 'runtime');
-mkdirSync(join(runtime, 'dist'), { recursive: true });
-for (const name of ['loader', 'wrapper']) writeFileSync(join(runtime, `dist/${name}.js`), '// not used here');
-writeFileSync(join(runtime, 'package.json'), '{"version":"1.0.0"}');
-
-/** Runs the command line as somebody; its output, whatever its exit status. */
-function forge(who, folder, ...args) {
-  const env = {
-    ...process.env, NODE_OPTIONS: '', CI: 'true', FORGE_GRAPHQL_GATEWAY: `${BASE}/graphql`, FORGE_EMAIL: who.email, FORGE_API_TOKEN: who.api_token,
-    FORGE_RUNTIME_PATH: runtime, FORGE_DISABLE_ANALYTICS: 'true', FORGE_CLI_DISABLE_DEV_SPACE: 'true', PATH: `${dirname(node)}:${process.env.PATH}`,
-  };
-  const cli = join(here, 'node_modules/@forge/cli/out/bin/cli.js');
-  return new Promise(resolve => {
-    execFile(node, [cli, ...args], { cwd: folder, env, timeout: 90_000 }, (error, stdout, stderr) => resolve({ status: error ? error.code ?? 1 : 0, text: stdout + stderr }));
-  });
-}
-
-async function asked(who, method, path, body) {
-  const credential = Buffer.from(`${who.email}:${who.api_token}`).toString('base64');
-  const headers = { Authorization: `Basic ${credential}`, 'Content-Type': 'application/json' };
-  const answer = await fetch(BASE + path, { method, headers, body: body && JSON.stringify(body) });
-  const text = await answer.text();
-  return { status: answer.status, body: text ? JSON.parse(text) : undefined };
-}
-
-/** A copy of the contract app, which finds the packages beside this script. */
-function copyOfApp(change = text => text) {
-  const folder = mkdtempSync(join(here, 'app-'));
-  cpSync(join(here, 'contract'), folder, { recursive: true });
-  const source = join(folder, 'src/index.js');
-  writeFileSync(source, change(readFileSync(source, 'utf8')));
-  return folder;
-}
-
-const edit = (folder, file, change) => writeFileSync(join(folder, file), change(readFileSync(join(folder, file), 'utf8')));
-const develop = ['--non-interactive', '-e', 'development'];
-const deploy = ['deploy', ...develop, '--no-verify'];
-const install = ['install', ...develop, '--site', site, '--product', 'jira', '--confirm-scopes'];
 const { ada, ben, cleo } = people;
-const space = (await asked(ada, 'GET', '/_edge/tenant_info')).body.cloudId;
-
-/** Registers, deploys and installs an app; how to call it. */
-async function start(folder, name) {
-  const registered = await forge(ben, folder, 'register', name, '-y', '-s', space);
-  match(registered.text, /Registered/);
-  const deployed = await forge(ben, folder, ...deploy);
-  same(deployed.status, 0, deployed.text);
-  // A developer deploys; an administrator lets it in.
-  const refused = await forge(ben, folder, ...install);
-  ok(refused.status !== 0, refused.text);
-  // The app is Ben's, and Ada administers the site.
-  const installed = await forge(ada, folder, ...install);
-  match(installed.text, /Install in Jira complete/, installed.text);
-  const id = /app\/([0-9a-f-]{36})/.exec(readFileSync(join(folder, 'manifest.yml'), 'utf8'))[1];
-  const listed = await asked(ada, 'GET', `/api/portcullis/v1/forge/installations?appId=${id}`);
-  const installation = listed.body.values[0].id;
-  const call = async (who, functionKey, payload = {}, issue = 'DEMO-1') =>
-    (await asked(who, 'POST', `/api/portcullis/v1/forge/installations/${installation}/invoke`, { moduleKey: 'panel', functionKey, payload, issue })).body;
-  return { id, installation, call };
-}
-
-const folder = copyOfApp();
+const check = checks('forge-cli');
+const folder = copyOf('contract');
 let app;
 
 await check('a developer is known by e-mail and API token', async () => {
@@ -83,7 +16,10 @@ await check('a developer is known by e-mail and API token', async () => {
 });
 
 await check('register, deploy, install: an administrator consents, a developer does not', async () => {
-  app = await start(folder, 'Contract');
+  await register(folder, 'Contract');
+  const refused = await forge(ben, folder, ...install);
+  ok(refused.status !== 0, refused.text);
+  app = await admit(folder);
 });
 
 await check('a resolver is called with its payload and the context that the server made', async () => {
@@ -118,16 +54,6 @@ await check('fetch goes where the manifest says, which is nowhere', async () => 
 await check('axios, which builds on the https of Node, is held by the same rule', async () => {
   same((await app.call(ben, 'axios', { url: 'https://example.com/' })).body.status, 403);
 });
-
-/** Asks until the answer is there. */
-async function until(ask, holds) {
-  for (let i = 0; i < 100; i += 1) {
-    const answer = await ask();
-    if (holds(answer)) return answer;
-    await new Promise(later => { setTimeout(later, 100); });
-  }
-  return ask();
-}
 
 await check('@forge/events: what is pushed is consumed, and counted', async () => {
   const pushed = (await app.call(cleo, 'push', { n: 7 })).body;
@@ -208,7 +134,7 @@ resolver.define('storage', async () => {
 const older = [];
 for (const major of [7, 4, 3, 2]) {
   const name = `@forge/api-${major}`;
-  const copy = copyOfApp(text => text.replaceAll(`'@forge/api'`, `'${name}'`) + withStorage(name));
+  const copy = copyOf('contract', (text, file) => (file === 'src/index.js' ? text.replaceAll(`'@forge/api'`, `'${name}'`) + withStorage(name) : text));
   older.push(copy);
   await check(`the same app on major ${major} of @forge/api`, async () => {
     const before = await start(copy, `Contract ${major}`);

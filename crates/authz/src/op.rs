@@ -698,6 +698,7 @@ pub static ROWS: &[&Row] = &[
     &rows::OAUTH_SERVER_METADATA,
     &rows::OAUTH_OPENID_CONFIGURATION,
     &rows::OAUTH_KEYS,
+    &rows::FORGE_KEYS,
     &rows::OAUTH_PROTECTED_RESOURCE,
     &rows::OAUTH_PROTECTED_RESOURCE_OF_SITE,
     &rows::GATEWAY_ACCESSIBLE_RESOURCES,
@@ -6367,6 +6368,14 @@ pub struct OauthKeys;
 impl Operation for OauthKeys {
     type Mode = Read;
     const ROW: &'static Row = &rows::OAUTH_KEYS;
+}
+
+/// `GET /.well-known/forge/jwks.json`
+pub struct ForgeKeys;
+
+impl Operation for ForgeKeys {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::FORGE_KEYS;
 }
 
 /// `GET /.well-known/oauth-protected-resource`
@@ -17077,8 +17086,22 @@ mod rows {
         open: Some("public keys"),
     };
 
+    pub static FORGE_KEYS: Row = Row {
+        id: "forgeKeys", number: 693, method: Method::Get, path: "/.well-known/forge/jwks.json",
+        area: Area::Authorization, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
+        fresh: false, without_second_factor: false,
+        access: AccessSet::of(&[AccessKind::Anonymous]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::Nothing,
+        locate: Locate::Nothing,
+        deny: None, hide: false, source: Source::Ours,
+        open: Some("public keys"),
+    };
+
     pub static OAUTH_PROTECTED_RESOURCE: Row = Row {
-        id: "oauthProtectedResource", number: 693, method: Method::Get, path: "/.well-known/oauth-protected-resource",
+        id: "oauthProtectedResource", number: 694, method: Method::Get, path: "/.well-known/oauth-protected-resource",
         area: Area::Authorization, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous]),
@@ -17092,7 +17115,7 @@ mod rows {
     };
 
     pub static OAUTH_PROTECTED_RESOURCE_OF_SITE: Row = Row {
-        id: "oauthProtectedResourceOfSite", number: 694, method: Method::Get, path: "/.well-known/oauth-protected-resource/ex/jira/{cloudId}",
+        id: "oauthProtectedResourceOfSite", number: 695, method: Method::Get, path: "/.well-known/oauth-protected-resource/ex/jira/{cloudId}",
         area: Area::Authorization, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous]),
@@ -17106,7 +17129,7 @@ mod rows {
     };
 
     pub static GATEWAY_ACCESSIBLE_RESOURCES: Row = Row {
-        id: "gatewayAccessibleResources", number: 695, method: Method::Get, path: "/oauth/token/accessible-resources",
+        id: "gatewayAccessibleResources", number: 696, method: Method::Get, path: "/oauth/token/accessible-resources",
         area: Area::Gateway, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::OAuth]),
@@ -17120,7 +17143,7 @@ mod rows {
     };
 
     pub static GATEWAY_ME: Row = Row {
-        id: "gatewayMe", number: 696, method: Method::Get, path: "/me",
+        id: "gatewayMe", number: 697, method: Method::Get, path: "/me",
         area: Area::Gateway, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::OAuth]),
@@ -17134,7 +17157,7 @@ mod rows {
     };
 
     pub static CONSOLE_AUTHORIZE: Row = Row {
-        id: "consoleAuthorize", number: 697, method: Method::Get, path: "/authorize",
+        id: "consoleAuthorize", number: 698, method: Method::Get, path: "/authorize",
         area: Area::Console, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::Session]),
@@ -17148,7 +17171,7 @@ mod rows {
     };
 
     pub static CONSOLE_CONSENT: Row = Row {
-        id: "consoleConsent", number: 698, method: Method::Post, path: "/authorize",
+        id: "consoleConsent", number: 699, method: Method::Post, path: "/authorize",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
@@ -17162,7 +17185,7 @@ mod rows {
     };
 
     pub static CONSOLE_DEVICE: Row = Row {
-        id: "consoleDevice", number: 699, method: Method::Get, path: "/device",
+        id: "consoleDevice", number: 700, method: Method::Get, path: "/device",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
@@ -17176,7 +17199,7 @@ mod rows {
     };
 
     pub static CONSOLE_DEVICE_DECISION: Row = Row {
-        id: "consoleDeviceDecision", number: 700, method: Method::Post, path: "/device",
+        id: "consoleDeviceDecision", number: 701, method: Method::Post, path: "/device",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
@@ -17190,7 +17213,7 @@ mod rows {
     };
 
     pub static CONSOLE_CONNECTED_APPS: Row = Row {
-        id: "consoleConnectedApps", number: 701, method: Method::Get, path: "/account/apps",
+        id: "consoleConnectedApps", number: 702, method: Method::Get, path: "/account/apps",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
@@ -17204,7 +17227,7 @@ mod rows {
     };
 
     pub static CONSOLE_REVOKE_APP: Row = Row {
-        id: "consoleRevokeApp", number: 702, method: Method::Post, path: "/account/apps/{grantId}/revoke",
+        id: "consoleRevokeApp", number: 703, method: Method::Post, path: "/account/apps/{grantId}/revoke",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
@@ -17218,7 +17241,7 @@ mod rows {
     };
 
     pub static CONSOLE_REVOKE_ALL_APPS: Row = Row {
-        id: "consoleRevokeAllApps", number: 703, method: Method::Post, path: "/account/apps/revoke-all",
+        id: "consoleRevokeAllApps", number: 704, method: Method::Post, path: "/account/apps/revoke-all",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
@@ -17232,7 +17255,7 @@ mod rows {
     };
 
     pub static CONSOLE_DEVELOPER: Row = Row {
-        id: "consoleDeveloper", number: 704, method: Method::Get, path: "/console/apps",
+        id: "consoleDeveloper", number: 705, method: Method::Get, path: "/console/apps",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
@@ -17246,7 +17269,7 @@ mod rows {
     };
 
     pub static CONSOLE_CREATE_OAUTH_APP: Row = Row {
-        id: "consoleCreateOauthApp", number: 705, method: Method::Post, path: "/console/apps",
+        id: "consoleCreateOauthApp", number: 706, method: Method::Post, path: "/console/apps",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: true, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
@@ -17260,7 +17283,7 @@ mod rows {
     };
 
     pub static CONSOLE_OAUTH_APP: Row = Row {
-        id: "consoleOauthApp", number: 706, method: Method::Get, path: "/console/apps/{appId}",
+        id: "consoleOauthApp", number: 707, method: Method::Get, path: "/console/apps/{appId}",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
@@ -17274,7 +17297,7 @@ mod rows {
     };
 
     pub static CONSOLE_TEST_OAUTH_APP: Row = Row {
-        id: "consoleTestOauthApp", number: 707, method: Method::Post, path: "/console/apps/{appId}/test-call",
+        id: "consoleTestOauthApp", number: 708, method: Method::Post, path: "/console/apps/{appId}/test-call",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
@@ -17288,7 +17311,7 @@ mod rows {
     };
 
     pub static CONSOLE_OAUTH_APP_SETTINGS: Row = Row {
-        id: "consoleOauthAppSettings", number: 708, method: Method::Post, path: "/console/apps/{appId}/settings",
+        id: "consoleOauthAppSettings", number: 709, method: Method::Post, path: "/console/apps/{appId}/settings",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: true, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
@@ -17302,7 +17325,7 @@ mod rows {
     };
 
     pub static CONSOLE_OAUTH_APP_SCOPES: Row = Row {
-        id: "consoleOauthAppScopes", number: 709, method: Method::Post, path: "/console/apps/{appId}/scopes",
+        id: "consoleOauthAppScopes", number: 710, method: Method::Post, path: "/console/apps/{appId}/scopes",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
@@ -17316,7 +17339,7 @@ mod rows {
     };
 
     pub static CONSOLE_OAUTH_APP_CALLBACKS: Row = Row {
-        id: "consoleOauthAppCallbacks", number: 710, method: Method::Post, path: "/console/apps/{appId}/callbacks",
+        id: "consoleOauthAppCallbacks", number: 711, method: Method::Post, path: "/console/apps/{appId}/callbacks",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: true, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
@@ -17330,7 +17353,7 @@ mod rows {
     };
 
     pub static CONSOLE_CREATE_OAUTH_APP_SECRET: Row = Row {
-        id: "consoleCreateOauthAppSecret", number: 711, method: Method::Post, path: "/console/apps/{appId}/secrets",
+        id: "consoleCreateOauthAppSecret", number: 712, method: Method::Post, path: "/console/apps/{appId}/secrets",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: true, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
@@ -17344,7 +17367,7 @@ mod rows {
     };
 
     pub static CONSOLE_REVOKE_OAUTH_APP_SECRET: Row = Row {
-        id: "consoleRevokeOauthAppSecret", number: 712, method: Method::Post, path: "/console/apps/{appId}/secrets/{secretId}/revoke",
+        id: "consoleRevokeOauthAppSecret", number: 713, method: Method::Post, path: "/console/apps/{appId}/secrets/{secretId}/revoke",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
@@ -17358,7 +17381,7 @@ mod rows {
     };
 
     pub static CONSOLE_DELETE_OAUTH_APP: Row = Row {
-        id: "consoleDeleteOauthApp", number: 713, method: Method::Post, path: "/console/apps/{appId}/delete",
+        id: "consoleDeleteOauthApp", number: 714, method: Method::Post, path: "/console/apps/{appId}/delete",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: true, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
@@ -17372,7 +17395,7 @@ mod rows {
     };
 
     pub static CONSOLE_ADMIN_APPS: Row = Row {
-        id: "consoleAdminApps", number: 714, method: Method::Get, path: "/admin/apps",
+        id: "consoleAdminApps", number: 715, method: Method::Get, path: "/admin/apps",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
@@ -17386,7 +17409,7 @@ mod rows {
     };
 
     pub static CONSOLE_ADMIN_APP: Row = Row {
-        id: "consoleAdminApp", number: 715, method: Method::Get, path: "/admin/apps/{appId}",
+        id: "consoleAdminApp", number: 716, method: Method::Get, path: "/admin/apps/{appId}",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
@@ -17400,7 +17423,7 @@ mod rows {
     };
 
     pub static CONSOLE_ADMIN_BLOCK_APP: Row = Row {
-        id: "consoleAdminBlockApp", number: 716, method: Method::Post, path: "/admin/apps/{appId}/block",
+        id: "consoleAdminBlockApp", number: 717, method: Method::Post, path: "/admin/apps/{appId}/block",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
@@ -17414,7 +17437,7 @@ mod rows {
     };
 
     pub static CONSOLE_ADMIN_REVOKE_APP: Row = Row {
-        id: "consoleAdminRevokeApp", number: 717, method: Method::Post, path: "/admin/apps/{appId}/revoke-all",
+        id: "consoleAdminRevokeApp", number: 718, method: Method::Post, path: "/admin/apps/{appId}/revoke-all",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
@@ -17428,7 +17451,7 @@ mod rows {
     };
 
     pub static CONSOLE_ADMIN_REVOKE_GRANT: Row = Row {
-        id: "consoleAdminRevokeGrant", number: 718, method: Method::Post, path: "/admin/app-grants/{grantId}/revoke",
+        id: "consoleAdminRevokeGrant", number: 719, method: Method::Post, path: "/admin/app-grants/{grantId}/revoke",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
@@ -17442,7 +17465,7 @@ mod rows {
     };
 
     pub static CONSOLE_ADMIN_USER_APPS: Row = Row {
-        id: "consoleAdminUserApps", number: 719, method: Method::Post, path: "/admin/apps/settings",
+        id: "consoleAdminUserApps", number: 720, method: Method::Post, path: "/admin/apps/settings",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: true, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
@@ -17456,7 +17479,7 @@ mod rows {
     };
 
     pub static MANAGE_LIST_OAUTH_APPS: Row = Row {
-        id: "manageListOauthApps", number: 720, method: Method::Get, path: "/api/portcullis/v1/oauth-apps",
+        id: "manageListOauthApps", number: 721, method: Method::Get, path: "/api/portcullis/v1/oauth-apps",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -17470,7 +17493,7 @@ mod rows {
     };
 
     pub static MANAGE_CREATE_OAUTH_APP: Row = Row {
-        id: "manageCreateOauthApp", number: 721, method: Method::Post, path: "/api/portcullis/v1/oauth-apps",
+        id: "manageCreateOauthApp", number: 722, method: Method::Post, path: "/api/portcullis/v1/oauth-apps",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: true, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -17484,7 +17507,7 @@ mod rows {
     };
 
     pub static MANAGE_GET_OAUTH_APP: Row = Row {
-        id: "manageGetOauthApp", number: 722, method: Method::Get, path: "/api/portcullis/v1/oauth-apps/{appId}",
+        id: "manageGetOauthApp", number: 723, method: Method::Get, path: "/api/portcullis/v1/oauth-apps/{appId}",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -17498,7 +17521,7 @@ mod rows {
     };
 
     pub static MANAGE_UPDATE_OAUTH_APP: Row = Row {
-        id: "manageUpdateOauthApp", number: 723, method: Method::Put, path: "/api/portcullis/v1/oauth-apps/{appId}",
+        id: "manageUpdateOauthApp", number: 724, method: Method::Put, path: "/api/portcullis/v1/oauth-apps/{appId}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: true, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -17512,7 +17535,7 @@ mod rows {
     };
 
     pub static MANAGE_DELETE_OAUTH_APP: Row = Row {
-        id: "manageDeleteOauthApp", number: 724, method: Method::Delete, path: "/api/portcullis/v1/oauth-apps/{appId}",
+        id: "manageDeleteOauthApp", number: 725, method: Method::Delete, path: "/api/portcullis/v1/oauth-apps/{appId}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: true, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -17526,7 +17549,7 @@ mod rows {
     };
 
     pub static MANAGE_CREATE_OAUTH_APP_SECRET: Row = Row {
-        id: "manageCreateOauthAppSecret", number: 725, method: Method::Post, path: "/api/portcullis/v1/oauth-apps/{appId}/secrets",
+        id: "manageCreateOauthAppSecret", number: 726, method: Method::Post, path: "/api/portcullis/v1/oauth-apps/{appId}/secrets",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: true, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -17540,7 +17563,7 @@ mod rows {
     };
 
     pub static MANAGE_REVOKE_OAUTH_APP_SECRET: Row = Row {
-        id: "manageRevokeOauthAppSecret", number: 726, method: Method::Delete, path: "/api/portcullis/v1/oauth-apps/{appId}/secrets/{secretId}",
+        id: "manageRevokeOauthAppSecret", number: 727, method: Method::Delete, path: "/api/portcullis/v1/oauth-apps/{appId}/secrets/{secretId}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -17554,7 +17577,7 @@ mod rows {
     };
 
     pub static MANAGE_LIST_OAUTH_APP_TROUBLES: Row = Row {
-        id: "manageListOauthAppTroubles", number: 727, method: Method::Get, path: "/api/portcullis/v1/oauth-apps/{appId}/troubles",
+        id: "manageListOauthAppTroubles", number: 728, method: Method::Get, path: "/api/portcullis/v1/oauth-apps/{appId}/troubles",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -17568,7 +17591,7 @@ mod rows {
     };
 
     pub static MANAGE_LIST_MY_APP_GRANTS: Row = Row {
-        id: "manageListMyAppGrants", number: 728, method: Method::Get, path: "/api/portcullis/v1/me/app-grants",
+        id: "manageListMyAppGrants", number: 729, method: Method::Get, path: "/api/portcullis/v1/me/app-grants",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -17582,7 +17605,7 @@ mod rows {
     };
 
     pub static MANAGE_REVOKE_MY_APP_GRANT: Row = Row {
-        id: "manageRevokeMyAppGrant", number: 729, method: Method::Delete, path: "/api/portcullis/v1/me/app-grants/{grantId}",
+        id: "manageRevokeMyAppGrant", number: 730, method: Method::Delete, path: "/api/portcullis/v1/me/app-grants/{grantId}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -17596,7 +17619,7 @@ mod rows {
     };
 
     pub static MANAGE_TEST_OAUTH_APP: Row = Row {
-        id: "manageTestOauthApp", number: 730, method: Method::Post, path: "/api/portcullis/v1/oauth-apps/{appId}/test-call",
+        id: "manageTestOauthApp", number: 731, method: Method::Post, path: "/api/portcullis/v1/oauth-apps/{appId}/test-call",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -17610,7 +17633,7 @@ mod rows {
     };
 
     pub static MANAGE_LIST_ALL_OAUTH_APPS: Row = Row {
-        id: "manageListAllOauthApps", number: 731, method: Method::Get, path: "/api/portcullis/v1/admin/oauth-apps",
+        id: "manageListAllOauthApps", number: 732, method: Method::Get, path: "/api/portcullis/v1/admin/oauth-apps",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -17624,7 +17647,7 @@ mod rows {
     };
 
     pub static MANAGE_BLOCK_OAUTH_APP: Row = Row {
-        id: "manageBlockOauthApp", number: 732, method: Method::Put, path: "/api/portcullis/v1/admin/oauth-apps/{appId}/blocked",
+        id: "manageBlockOauthApp", number: 733, method: Method::Put, path: "/api/portcullis/v1/admin/oauth-apps/{appId}/blocked",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -17638,7 +17661,7 @@ mod rows {
     };
 
     pub static MANAGE_REVOKE_OAUTH_APP_GRANTS: Row = Row {
-        id: "manageRevokeOauthAppGrants", number: 733, method: Method::Delete, path: "/api/portcullis/v1/admin/oauth-apps/{appId}/grants",
+        id: "manageRevokeOauthAppGrants", number: 734, method: Method::Delete, path: "/api/portcullis/v1/admin/oauth-apps/{appId}/grants",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -17652,7 +17675,7 @@ mod rows {
     };
 
     pub static MANAGE_LIST_APP_GRANTS: Row = Row {
-        id: "manageListAppGrants", number: 734, method: Method::Get, path: "/api/portcullis/v1/app-grants",
+        id: "manageListAppGrants", number: 735, method: Method::Get, path: "/api/portcullis/v1/app-grants",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -17666,7 +17689,7 @@ mod rows {
     };
 
     pub static MANAGE_REVOKE_APP_GRANT: Row = Row {
-        id: "manageRevokeAppGrant", number: 735, method: Method::Delete, path: "/api/portcullis/v1/app-grants/{grantId}",
+        id: "manageRevokeAppGrant", number: 736, method: Method::Delete, path: "/api/portcullis/v1/app-grants/{grantId}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -17680,7 +17703,7 @@ mod rows {
     };
 
     pub static MANAGE_LIST_SERVICE_OAUTH_CLIENTS: Row = Row {
-        id: "manageListServiceOauthClients", number: 736, method: Method::Get, path: "/api/portcullis/v1/service-accounts/{accountId}/oauth-clients",
+        id: "manageListServiceOauthClients", number: 737, method: Method::Get, path: "/api/portcullis/v1/service-accounts/{accountId}/oauth-clients",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -17694,7 +17717,7 @@ mod rows {
     };
 
     pub static MANAGE_CREATE_SERVICE_OAUTH_CLIENT: Row = Row {
-        id: "manageCreateServiceOauthClient", number: 737, method: Method::Post, path: "/api/portcullis/v1/service-accounts/{accountId}/oauth-clients",
+        id: "manageCreateServiceOauthClient", number: 738, method: Method::Post, path: "/api/portcullis/v1/service-accounts/{accountId}/oauth-clients",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: true, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -17708,7 +17731,7 @@ mod rows {
     };
 
     pub static MANAGE_DELETE_SERVICE_OAUTH_CLIENT: Row = Row {
-        id: "manageDeleteServiceOauthClient", number: 738, method: Method::Delete, path: "/api/portcullis/v1/service-accounts/{accountId}/oauth-clients/{appId}",
+        id: "manageDeleteServiceOauthClient", number: 739, method: Method::Delete, path: "/api/portcullis/v1/service-accounts/{accountId}/oauth-clients/{appId}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -17722,7 +17745,7 @@ mod rows {
     };
 
     pub static MANAGE_EXPLAIN_SCOPES: Row = Row {
-        id: "manageExplainScopes", number: 739, method: Method::Get, path: "/api/portcullis/v1/scopes/explain",
+        id: "manageExplainScopes", number: 740, method: Method::Get, path: "/api/portcullis/v1/scopes/explain",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -17736,7 +17759,7 @@ mod rows {
     };
 
     pub static MANAGE_ROTATE_SIGNING_KEY: Row = Row {
-        id: "manageRotateSigningKey", number: 740, method: Method::Post, path: "/api/portcullis/v1/signing-keys/rotate",
+        id: "manageRotateSigningKey", number: 741, method: Method::Post, path: "/api/portcullis/v1/signing-keys/rotate",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: true, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -17750,7 +17773,7 @@ mod rows {
     };
 
     pub static CONNECT_TOKEN: Row = Row {
-        id: "connectToken", number: 741, method: Method::Post, path: "/oauth2/token",
+        id: "connectToken", number: 742, method: Method::Post, path: "/oauth2/token",
         area: Area::Authorization, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous]),
@@ -17764,7 +17787,7 @@ mod rows {
     };
 
     pub static CONNECT_INSTALL_KEY: Row = Row {
-        id: "connectInstallKey", number: 742, method: Method::Get, path: "/connect/install-keys/{kid}",
+        id: "connectInstallKey", number: 743, method: Method::Get, path: "/connect/install-keys/{kid}",
         area: Area::Site, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::Session]),
@@ -17778,7 +17801,7 @@ mod rows {
     };
 
     pub static CONNECT_ADDON_INFO: Row = Row {
-        id: "connectAddonInfo", number: 743, method: Method::Get, path: "/rest/atlassian-connect/1/addons/{addonKey}",
+        id: "connectAddonInfo", number: 744, method: Method::Get, path: "/rest/atlassian-connect/1/addons/{addonKey}",
         area: Area::Site, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Connect]),
@@ -17792,7 +17815,7 @@ mod rows {
     };
 
     pub static UPM_SETTINGS: Row = Row {
-        id: "upmSettings", number: 744, method: Method::Get, path: "/rest/plugins/1.0/settings",
+        id: "upmSettings", number: 745, method: Method::Get, path: "/rest/plugins/1.0/settings",
         area: Area::Site, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -17806,7 +17829,7 @@ mod rows {
     };
 
     pub static UPM_LIST: Row = Row {
-        id: "upmList", number: 745, method: Method::Get, path: "/rest/plugins/1.0",
+        id: "upmList", number: 746, method: Method::Get, path: "/rest/plugins/1.0",
         area: Area::Site, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -17820,7 +17843,7 @@ mod rows {
     };
 
     pub static UPM_INSTALL: Row = Row {
-        id: "upmInstall", number: 746, method: Method::Post, path: "/rest/plugins/1.0",
+        id: "upmInstall", number: 747, method: Method::Post, path: "/rest/plugins/1.0",
         area: Area::Site, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -17834,7 +17857,7 @@ mod rows {
     };
 
     pub static UPM_TASK: Row = Row {
-        id: "upmTask", number: 747, method: Method::Get, path: "/rest/plugins/1.0/pending/{taskId}",
+        id: "upmTask", number: 748, method: Method::Get, path: "/rest/plugins/1.0/pending/{taskId}",
         area: Area::Site, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -17848,7 +17871,7 @@ mod rows {
     };
 
     pub static UPM_PLUGIN: Row = Row {
-        id: "upmPlugin", number: 748, method: Method::Get, path: "/rest/plugins/1.0/{pluginKey}",
+        id: "upmPlugin", number: 749, method: Method::Get, path: "/rest/plugins/1.0/{pluginKey}",
         area: Area::Site, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -17862,7 +17885,7 @@ mod rows {
     };
 
     pub static UPM_UNINSTALL: Row = Row {
-        id: "upmUninstall", number: 749, method: Method::Delete, path: "/rest/plugins/1.0/{pluginKey}",
+        id: "upmUninstall", number: 750, method: Method::Delete, path: "/rest/plugins/1.0/{pluginKey}",
         area: Area::Site, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -17876,7 +17899,7 @@ mod rows {
     };
 
     pub static MANAGE_LIST_CONNECT_APPS: Row = Row {
-        id: "manageListConnectApps", number: 750, method: Method::Get, path: "/api/portcullis/v1/connect-apps",
+        id: "manageListConnectApps", number: 751, method: Method::Get, path: "/api/portcullis/v1/connect-apps",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -17890,7 +17913,7 @@ mod rows {
     };
 
     pub static MANAGE_PREVIEW_CONNECT_APP: Row = Row {
-        id: "managePreviewConnectApp", number: 751, method: Method::Post, path: "/api/portcullis/v1/connect-apps/preview",
+        id: "managePreviewConnectApp", number: 752, method: Method::Post, path: "/api/portcullis/v1/connect-apps/preview",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -17904,7 +17927,7 @@ mod rows {
     };
 
     pub static MANAGE_INSTALL_CONNECT_APP: Row = Row {
-        id: "manageInstallConnectApp", number: 752, method: Method::Post, path: "/api/portcullis/v1/connect-apps",
+        id: "manageInstallConnectApp", number: 753, method: Method::Post, path: "/api/portcullis/v1/connect-apps",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: true, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -17918,7 +17941,7 @@ mod rows {
     };
 
     pub static MANAGE_GET_CONNECT_APP: Row = Row {
-        id: "manageGetConnectApp", number: 753, method: Method::Get, path: "/api/portcullis/v1/connect-apps/{appKey}",
+        id: "manageGetConnectApp", number: 754, method: Method::Get, path: "/api/portcullis/v1/connect-apps/{appKey}",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -17932,7 +17955,7 @@ mod rows {
     };
 
     pub static MANAGE_ENABLE_CONNECT_APP: Row = Row {
-        id: "manageEnableConnectApp", number: 754, method: Method::Post, path: "/api/portcullis/v1/connect-apps/{appKey}/enable",
+        id: "manageEnableConnectApp", number: 755, method: Method::Post, path: "/api/portcullis/v1/connect-apps/{appKey}/enable",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -17946,7 +17969,7 @@ mod rows {
     };
 
     pub static MANAGE_DISABLE_CONNECT_APP: Row = Row {
-        id: "manageDisableConnectApp", number: 755, method: Method::Post, path: "/api/portcullis/v1/connect-apps/{appKey}/disable",
+        id: "manageDisableConnectApp", number: 756, method: Method::Post, path: "/api/portcullis/v1/connect-apps/{appKey}/disable",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -17960,7 +17983,7 @@ mod rows {
     };
 
     pub static MANAGE_UNINSTALL_CONNECT_APP: Row = Row {
-        id: "manageUninstallConnectApp", number: 756, method: Method::Delete, path: "/api/portcullis/v1/connect-apps/{appKey}",
+        id: "manageUninstallConnectApp", number: 757, method: Method::Delete, path: "/api/portcullis/v1/connect-apps/{appKey}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -17974,7 +17997,7 @@ mod rows {
     };
 
     pub static CONSOLE_CONNECT_APPS: Row = Row {
-        id: "consoleConnectApps", number: 757, method: Method::Get, path: "/admin/connect-apps",
+        id: "consoleConnectApps", number: 758, method: Method::Get, path: "/admin/connect-apps",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
@@ -17988,7 +18011,7 @@ mod rows {
     };
 
     pub static CONSOLE_PREVIEW_CONNECT_APP: Row = Row {
-        id: "consolePreviewConnectApp", number: 758, method: Method::Post, path: "/admin/connect-apps/preview",
+        id: "consolePreviewConnectApp", number: 759, method: Method::Post, path: "/admin/connect-apps/preview",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
@@ -18002,7 +18025,7 @@ mod rows {
     };
 
     pub static CONSOLE_INSTALL_CONNECT_APP: Row = Row {
-        id: "consoleInstallConnectApp", number: 759, method: Method::Post, path: "/admin/connect-apps",
+        id: "consoleInstallConnectApp", number: 760, method: Method::Post, path: "/admin/connect-apps",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: true, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
@@ -18016,7 +18039,7 @@ mod rows {
     };
 
     pub static CONSOLE_ENABLE_CONNECT_APP: Row = Row {
-        id: "consoleEnableConnectApp", number: 760, method: Method::Post, path: "/admin/connect-apps/{appKey}/enable",
+        id: "consoleEnableConnectApp", number: 761, method: Method::Post, path: "/admin/connect-apps/{appKey}/enable",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
@@ -18030,7 +18053,7 @@ mod rows {
     };
 
     pub static CONSOLE_DISABLE_CONNECT_APP: Row = Row {
-        id: "consoleDisableConnectApp", number: 761, method: Method::Post, path: "/admin/connect-apps/{appKey}/disable",
+        id: "consoleDisableConnectApp", number: 762, method: Method::Post, path: "/admin/connect-apps/{appKey}/disable",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
@@ -18044,7 +18067,7 @@ mod rows {
     };
 
     pub static CONSOLE_UNINSTALL_CONNECT_APP: Row = Row {
-        id: "consoleUninstallConnectApp", number: 762, method: Method::Post, path: "/admin/connect-apps/{appKey}/uninstall",
+        id: "consoleUninstallConnectApp", number: 763, method: Method::Post, path: "/admin/connect-apps/{appKey}/uninstall",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
@@ -18058,7 +18081,7 @@ mod rows {
     };
 
     pub static MANAGE_LIST_CONNECT_DELIVERIES: Row = Row {
-        id: "manageListConnectDeliveries", number: 763, method: Method::Get, path: "/api/portcullis/v1/connect-apps/{appKey}/deliveries",
+        id: "manageListConnectDeliveries", number: 764, method: Method::Get, path: "/api/portcullis/v1/connect-apps/{appKey}/deliveries",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -18072,7 +18095,7 @@ mod rows {
     };
 
     pub static MANAGE_REDELIVER_CONNECT: Row = Row {
-        id: "manageRedeliverConnect", number: 764, method: Method::Post, path: "/api/portcullis/v1/connect-apps/{appKey}/deliveries/{deliveryId}/redeliver",
+        id: "manageRedeliverConnect", number: 765, method: Method::Post, path: "/api/portcullis/v1/connect-apps/{appKey}/deliveries/{deliveryId}/redeliver",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -18086,7 +18109,7 @@ mod rows {
     };
 
     pub static CONSOLE_FORGE_APPS: Row = Row {
-        id: "consoleForgeApps", number: 765, method: Method::Get, path: "/admin/forge-apps",
+        id: "consoleForgeApps", number: 766, method: Method::Get, path: "/admin/forge-apps",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
@@ -18100,7 +18123,7 @@ mod rows {
     };
 
     pub static CONSOLE_FORGE_APP: Row = Row {
-        id: "consoleForgeApp", number: 766, method: Method::Get, path: "/admin/forge-apps/{installationId}",
+        id: "consoleForgeApp", number: 767, method: Method::Get, path: "/admin/forge-apps/{installationId}",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
@@ -18114,7 +18137,7 @@ mod rows {
     };
 
     pub static CONSOLE_UNINSTALL_FORGE_APP: Row = Row {
-        id: "consoleUninstallForgeApp", number: 767, method: Method::Post, path: "/admin/forge-apps/{installationId}/uninstall",
+        id: "consoleUninstallForgeApp", number: 768, method: Method::Post, path: "/admin/forge-apps/{installationId}/uninstall",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
@@ -18128,7 +18151,7 @@ mod rows {
     };
 
     pub static CONSOLE_CONNECT_DELIVERIES: Row = Row {
-        id: "consoleConnectDeliveries", number: 768, method: Method::Get, path: "/admin/connect-apps/{appKey}/deliveries",
+        id: "consoleConnectDeliveries", number: 769, method: Method::Get, path: "/admin/connect-apps/{appKey}/deliveries",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
@@ -18142,7 +18165,7 @@ mod rows {
     };
 
     pub static CONSOLE_CONNECT_REDELIVER: Row = Row {
-        id: "consoleConnectRedeliver", number: 769, method: Method::Post, path: "/admin/connect-apps/{appKey}/deliveries/{deliveryId}/redeliver",
+        id: "consoleConnectRedeliver", number: 770, method: Method::Post, path: "/admin/connect-apps/{appKey}/deliveries/{deliveryId}/redeliver",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
@@ -18156,7 +18179,7 @@ mod rows {
     };
 
     pub static CONSOLE_OAUTH_DELIVERIES: Row = Row {
-        id: "consoleOauthDeliveries", number: 770, method: Method::Get, path: "/console/apps/{appId}/deliveries",
+        id: "consoleOauthDeliveries", number: 771, method: Method::Get, path: "/console/apps/{appId}/deliveries",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
@@ -18170,7 +18193,7 @@ mod rows {
     };
 
     pub static CONSOLE_OAUTH_REDELIVER: Row = Row {
-        id: "consoleOauthRedeliver", number: 771, method: Method::Post, path: "/console/apps/{appId}/deliveries/{deliveryId}/redeliver",
+        id: "consoleOauthRedeliver", number: 772, method: Method::Post, path: "/console/apps/{appId}/deliveries/{deliveryId}/redeliver",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
@@ -18184,7 +18207,7 @@ mod rows {
     };
 
     pub static CONSOLE_CONNECT_PAGE: Row = Row {
-        id: "consoleConnectPage", number: 772, method: Method::Get, path: "/plugins/servlet/ac/{appKey}/{moduleKey}",
+        id: "consoleConnectPage", number: 773, method: Method::Get, path: "/plugins/servlet/ac/{appKey}/{moduleKey}",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
@@ -18198,7 +18221,7 @@ mod rows {
     };
 
     pub static CONSOLE_CONNECT_CONTEXT_TOKEN: Row = Row {
-        id: "consoleConnectContextToken", number: 773, method: Method::Post, path: "/plugins/servlet/ac/{appKey}/{moduleKey}/token",
+        id: "consoleConnectContextToken", number: 774, method: Method::Post, path: "/plugins/servlet/ac/{appKey}/{moduleKey}/token",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
@@ -18212,7 +18235,7 @@ mod rows {
     };
 
     pub static CONNECT_SCRIPT: Row = Row {
-        id: "connectScript", number: 774, method: Method::Get, path: "/atlassian-connect/{file}",
+        id: "connectScript", number: 775, method: Method::Get, path: "/atlassian-connect/{file}",
         area: Area::Console, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::Session]),
@@ -18226,7 +18249,7 @@ mod rows {
     };
 
     pub static MANAGE_LIST_FORGE_APPS: Row = Row {
-        id: "manageListForgeApps", number: 775, method: Method::Get, path: "/api/portcullis/v1/forge/apps",
+        id: "manageListForgeApps", number: 776, method: Method::Get, path: "/api/portcullis/v1/forge/apps",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -18240,7 +18263,7 @@ mod rows {
     };
 
     pub static MANAGE_CREATE_FORGE_APP: Row = Row {
-        id: "manageCreateForgeApp", number: 776, method: Method::Post, path: "/api/portcullis/v1/forge/apps",
+        id: "manageCreateForgeApp", number: 777, method: Method::Post, path: "/api/portcullis/v1/forge/apps",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -18254,7 +18277,7 @@ mod rows {
     };
 
     pub static MANAGE_GET_FORGE_APP: Row = Row {
-        id: "manageGetForgeApp", number: 777, method: Method::Get, path: "/api/portcullis/v1/forge/apps/{appId}",
+        id: "manageGetForgeApp", number: 778, method: Method::Get, path: "/api/portcullis/v1/forge/apps/{appId}",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -18268,7 +18291,7 @@ mod rows {
     };
 
     pub static MANAGE_CREATE_FORGE_ENVIRONMENT: Row = Row {
-        id: "manageCreateForgeEnvironment", number: 778, method: Method::Post, path: "/api/portcullis/v1/forge/apps/{appId}/environments",
+        id: "manageCreateForgeEnvironment", number: 779, method: Method::Post, path: "/api/portcullis/v1/forge/apps/{appId}/environments",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -18282,7 +18305,7 @@ mod rows {
     };
 
     pub static MANAGE_DELETE_FORGE_ENVIRONMENT: Row = Row {
-        id: "manageDeleteForgeEnvironment", number: 779, method: Method::Delete, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}",
+        id: "manageDeleteForgeEnvironment", number: 780, method: Method::Delete, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -18296,7 +18319,7 @@ mod rows {
     };
 
     pub static MANAGE_CREATE_FORGE_UPLOAD: Row = Row {
-        id: "manageCreateForgeUpload", number: 780, method: Method::Post, path: "/api/portcullis/v1/forge/apps/{appId}/uploads",
+        id: "manageCreateForgeUpload", number: 781, method: Method::Post, path: "/api/portcullis/v1/forge/apps/{appId}/uploads",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -18310,7 +18333,7 @@ mod rows {
     };
 
     pub static MANAGE_DEPLOY_FORGE: Row = Row {
-        id: "manageDeployForge", number: 781, method: Method::Post, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/deployments",
+        id: "manageDeployForge", number: 782, method: Method::Post, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/deployments",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -18324,7 +18347,7 @@ mod rows {
     };
 
     pub static MANAGE_GET_FORGE_DEPLOYMENT: Row = Row {
-        id: "manageGetForgeDeployment", number: 782, method: Method::Get, path: "/api/portcullis/v1/forge/apps/{appId}/deployments/{deploymentId}",
+        id: "manageGetForgeDeployment", number: 783, method: Method::Get, path: "/api/portcullis/v1/forge/apps/{appId}/deployments/{deploymentId}",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -18338,7 +18361,7 @@ mod rows {
     };
 
     pub static MANAGE_LIST_FORGE_VARIABLES: Row = Row {
-        id: "manageListForgeVariables", number: 783, method: Method::Get, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/variables",
+        id: "manageListForgeVariables", number: 784, method: Method::Get, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/variables",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -18352,7 +18375,7 @@ mod rows {
     };
 
     pub static MANAGE_SET_FORGE_VARIABLE: Row = Row {
-        id: "manageSetForgeVariable", number: 784, method: Method::Put, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/variables/{variableKey}",
+        id: "manageSetForgeVariable", number: 785, method: Method::Put, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/variables/{variableKey}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -18366,7 +18389,7 @@ mod rows {
     };
 
     pub static MANAGE_DELETE_FORGE_VARIABLE: Row = Row {
-        id: "manageDeleteForgeVariable", number: 785, method: Method::Delete, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/variables/{variableKey}",
+        id: "manageDeleteForgeVariable", number: 786, method: Method::Delete, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/variables/{variableKey}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -18380,7 +18403,7 @@ mod rows {
     };
 
     pub static MANAGE_FORGE_LOGS: Row = Row {
-        id: "manageForgeLogs", number: 786, method: Method::Get, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/logs",
+        id: "manageForgeLogs", number: 787, method: Method::Get, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/logs",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -18394,7 +18417,7 @@ mod rows {
     };
 
     pub static MANAGE_LIST_FORGE_INSTALLATIONS: Row = Row {
-        id: "manageListForgeInstallations", number: 787, method: Method::Get, path: "/api/portcullis/v1/forge/installations",
+        id: "manageListForgeInstallations", number: 788, method: Method::Get, path: "/api/portcullis/v1/forge/installations",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -18408,7 +18431,7 @@ mod rows {
     };
 
     pub static MANAGE_INSTALL_FORGE: Row = Row {
-        id: "manageInstallForge", number: 788, method: Method::Post, path: "/api/portcullis/v1/forge/installations",
+        id: "manageInstallForge", number: 789, method: Method::Post, path: "/api/portcullis/v1/forge/installations",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: true, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -18422,7 +18445,7 @@ mod rows {
     };
 
     pub static MANAGE_UPGRADE_FORGE: Row = Row {
-        id: "manageUpgradeForge", number: 789, method: Method::Post, path: "/api/portcullis/v1/forge/installations/{installationId}/upgrade",
+        id: "manageUpgradeForge", number: 790, method: Method::Post, path: "/api/portcullis/v1/forge/installations/{installationId}/upgrade",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: true, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -18436,7 +18459,7 @@ mod rows {
     };
 
     pub static MANAGE_UNINSTALL_FORGE: Row = Row {
-        id: "manageUninstallForge", number: 790, method: Method::Delete, path: "/api/portcullis/v1/forge/installations/{installationId}",
+        id: "manageUninstallForge", number: 791, method: Method::Delete, path: "/api/portcullis/v1/forge/installations/{installationId}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -18450,7 +18473,7 @@ mod rows {
     };
 
     pub static MANAGE_EXPORT_FORGE_DATA: Row = Row {
-        id: "manageExportForgeData", number: 791, method: Method::Get, path: "/api/portcullis/v1/forge/installations/{installationId}/data",
+        id: "manageExportForgeData", number: 792, method: Method::Get, path: "/api/portcullis/v1/forge/installations/{installationId}/data",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -18464,7 +18487,7 @@ mod rows {
     };
 
     pub static MANAGE_INVOKE_FORGE: Row = Row {
-        id: "manageInvokeForge", number: 792, method: Method::Post, path: "/api/portcullis/v1/forge/installations/{installationId}/invoke",
+        id: "manageInvokeForge", number: 793, method: Method::Post, path: "/api/portcullis/v1/forge/installations/{installationId}/invoke",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -18478,7 +18501,7 @@ mod rows {
     };
 
     pub static MANAGE_LIST_FORGE_WEB_TRIGGERS: Row = Row {
-        id: "manageListForgeWebTriggers", number: 793, method: Method::Get, path: "/api/portcullis/v1/forge/installations/{installationId}/web-triggers",
+        id: "manageListForgeWebTriggers", number: 794, method: Method::Get, path: "/api/portcullis/v1/forge/installations/{installationId}/web-triggers",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -18492,7 +18515,7 @@ mod rows {
     };
 
     pub static MANAGE_CREATE_FORGE_WEB_TRIGGER: Row = Row {
-        id: "manageCreateForgeWebTrigger", number: 794, method: Method::Post, path: "/api/portcullis/v1/forge/installations/{installationId}/web-triggers",
+        id: "manageCreateForgeWebTrigger", number: 795, method: Method::Post, path: "/api/portcullis/v1/forge/installations/{installationId}/web-triggers",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -18506,7 +18529,7 @@ mod rows {
     };
 
     pub static MANAGE_DELETE_FORGE_WEB_TRIGGER: Row = Row {
-        id: "manageDeleteForgeWebTrigger", number: 795, method: Method::Delete, path: "/api/portcullis/v1/forge/installations/{installationId}/web-triggers/{triggerId}",
+        id: "manageDeleteForgeWebTrigger", number: 796, method: Method::Delete, path: "/api/portcullis/v1/forge/installations/{installationId}/web-triggers/{triggerId}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -18520,7 +18543,7 @@ mod rows {
     };
 
     pub static FORGE_GRAPHQL: Row = Row {
-        id: "forgeGraphql", number: 796, method: Method::Post, path: "/graphql",
+        id: "forgeGraphql", number: 797, method: Method::Post, path: "/graphql",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -18534,7 +18557,7 @@ mod rows {
     };
 
     pub static FORGE_UPLOAD: Row = Row {
-        id: "forgeUpload", number: 797, method: Method::Put, path: "/forge/uploads/{address}",
+        id: "forgeUpload", number: 798, method: Method::Put, path: "/forge/uploads/{address}",
         area: Area::Site, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::Session]),
@@ -18548,7 +18571,7 @@ mod rows {
     };
 
     pub static FORGE_WEB_TRIGGER_GET: Row = Row {
-        id: "forgeWebTriggerGet", number: 798, method: Method::Get, path: "/x1/{address}",
+        id: "forgeWebTriggerGet", number: 799, method: Method::Get, path: "/x1/{address}",
         area: Area::Site, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::Session]),
@@ -18562,7 +18585,7 @@ mod rows {
     };
 
     pub static FORGE_WEB_TRIGGER_POST: Row = Row {
-        id: "forgeWebTriggerPost", number: 799, method: Method::Post, path: "/x1/{address}",
+        id: "forgeWebTriggerPost", number: 800, method: Method::Post, path: "/x1/{address}",
         area: Area::Site, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::Session]),
@@ -18576,7 +18599,7 @@ mod rows {
     };
 
     pub static FORGE_WEB_TRIGGER_PUT: Row = Row {
-        id: "forgeWebTriggerPut", number: 800, method: Method::Put, path: "/x1/{address}",
+        id: "forgeWebTriggerPut", number: 801, method: Method::Put, path: "/x1/{address}",
         area: Area::Site, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::Session]),
@@ -18590,7 +18613,7 @@ mod rows {
     };
 
     pub static FORGE_WEB_TRIGGER_DELETE: Row = Row {
-        id: "forgeWebTriggerDelete", number: 801, method: Method::Delete, path: "/x1/{address}",
+        id: "forgeWebTriggerDelete", number: 802, method: Method::Delete, path: "/x1/{address}",
         area: Area::Site, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::Session]),
@@ -18604,7 +18627,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_GET: Row = Row {
-        id: "forgeKvsGet", number: 802, method: Method::Post, path: "/forge/storage/kvs/v1/get",
+        id: "forgeKvsGet", number: 803, method: Method::Post, path: "/forge/storage/kvs/v1/get",
         area: Area::Gateway, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Forge]),
@@ -18618,7 +18641,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_QUERY: Row = Row {
-        id: "forgeKvsQuery", number: 803, method: Method::Post, path: "/forge/storage/kvs/v1/query",
+        id: "forgeKvsQuery", number: 804, method: Method::Post, path: "/forge/storage/kvs/v1/query",
         area: Area::Gateway, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Forge]),
@@ -18632,7 +18655,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_SECRET_GET: Row = Row {
-        id: "forgeKvsSecretGet", number: 804, method: Method::Post, path: "/forge/storage/kvs/v1/secret/get",
+        id: "forgeKvsSecretGet", number: 805, method: Method::Post, path: "/forge/storage/kvs/v1/secret/get",
         area: Area::Gateway, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Forge]),
@@ -18646,7 +18669,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_ENTITY_GET: Row = Row {
-        id: "forgeKvsEntityGet", number: 805, method: Method::Post, path: "/forge/storage/kvs/v1/entity/get",
+        id: "forgeKvsEntityGet", number: 806, method: Method::Post, path: "/forge/storage/kvs/v1/entity/get",
         area: Area::Gateway, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Forge]),
@@ -18660,7 +18683,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_ENTITY_QUERY: Row = Row {
-        id: "forgeKvsEntityQuery", number: 806, method: Method::Post, path: "/forge/storage/kvs/v1/entity/query",
+        id: "forgeKvsEntityQuery", number: 807, method: Method::Post, path: "/forge/storage/kvs/v1/entity/query",
         area: Area::Gateway, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Forge]),
@@ -18674,7 +18697,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_BATCH_GET: Row = Row {
-        id: "forgeKvsBatchGet", number: 807, method: Method::Post, path: "/forge/storage/kvs/v1/batch/get",
+        id: "forgeKvsBatchGet", number: 808, method: Method::Post, path: "/forge/storage/kvs/v1/batch/get",
         area: Area::Gateway, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Forge]),
@@ -18688,7 +18711,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_SET: Row = Row {
-        id: "forgeKvsSet", number: 808, method: Method::Post, path: "/forge/storage/kvs/v1/set",
+        id: "forgeKvsSet", number: 809, method: Method::Post, path: "/forge/storage/kvs/v1/set",
         area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Forge]),
@@ -18702,7 +18725,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_DELETE: Row = Row {
-        id: "forgeKvsDelete", number: 809, method: Method::Post, path: "/forge/storage/kvs/v1/delete",
+        id: "forgeKvsDelete", number: 810, method: Method::Post, path: "/forge/storage/kvs/v1/delete",
         area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Forge]),
@@ -18716,7 +18739,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_SECRET_SET: Row = Row {
-        id: "forgeKvsSecretSet", number: 810, method: Method::Post, path: "/forge/storage/kvs/v1/secret/set",
+        id: "forgeKvsSecretSet", number: 811, method: Method::Post, path: "/forge/storage/kvs/v1/secret/set",
         area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Forge]),
@@ -18730,7 +18753,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_SECRET_DELETE: Row = Row {
-        id: "forgeKvsSecretDelete", number: 811, method: Method::Post, path: "/forge/storage/kvs/v1/secret/delete",
+        id: "forgeKvsSecretDelete", number: 812, method: Method::Post, path: "/forge/storage/kvs/v1/secret/delete",
         area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Forge]),
@@ -18744,7 +18767,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_ENTITY_SET: Row = Row {
-        id: "forgeKvsEntitySet", number: 812, method: Method::Post, path: "/forge/storage/kvs/v1/entity/set",
+        id: "forgeKvsEntitySet", number: 813, method: Method::Post, path: "/forge/storage/kvs/v1/entity/set",
         area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Forge]),
@@ -18758,7 +18781,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_ENTITY_DELETE: Row = Row {
-        id: "forgeKvsEntityDelete", number: 813, method: Method::Post, path: "/forge/storage/kvs/v1/entity/delete",
+        id: "forgeKvsEntityDelete", number: 814, method: Method::Post, path: "/forge/storage/kvs/v1/entity/delete",
         area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Forge]),
@@ -18772,7 +18795,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_BATCH_SET: Row = Row {
-        id: "forgeKvsBatchSet", number: 814, method: Method::Post, path: "/forge/storage/kvs/v1/batch/set",
+        id: "forgeKvsBatchSet", number: 815, method: Method::Post, path: "/forge/storage/kvs/v1/batch/set",
         area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Forge]),
@@ -18786,7 +18809,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_BATCH_DELETE: Row = Row {
-        id: "forgeKvsBatchDelete", number: 815, method: Method::Post, path: "/forge/storage/kvs/v1/batch/delete",
+        id: "forgeKvsBatchDelete", number: 816, method: Method::Post, path: "/forge/storage/kvs/v1/batch/delete",
         area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Forge]),
@@ -18800,7 +18823,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_TRANSACTION: Row = Row {
-        id: "forgeKvsTransaction", number: 816, method: Method::Post, path: "/forge/storage/kvs/v1/transaction",
+        id: "forgeKvsTransaction", number: 817, method: Method::Post, path: "/forge/storage/kvs/v1/transaction",
         area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Forge]),
@@ -18814,7 +18837,7 @@ mod rows {
     };
 
     pub static FORGE_UPLOAD_RESOURCE: Row = Row {
-        id: "forgeUploadResource", number: 817, method: Method::Post, path: "/forge/uploads/{address}",
+        id: "forgeUploadResource", number: 818, method: Method::Post, path: "/forge/uploads/{address}",
         area: Area::Site, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::Session]),

@@ -20,6 +20,7 @@
 )]
 
 pub mod entropy;
+pub mod guest;
 pub mod hash;
 pub mod jws;
 pub mod password;

@@ -18,9 +18,9 @@ use portcullis_sandbox::{Host, HostCall};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 
-use crate::invoke::Installed;
+use crate::invoke::{Installed, Run};
 use crate::log::Line;
-use crate::{Forge, egress, queue, storage, web_trigger};
+use crate::{Forge, egress, queue, remote, storage, web_trigger};
 
 /// Headers that go with a call to Jira; the others say who somebody is, or nothing.
 const HEADERS: &[&str] = &["content-type", "accept", "accept-language", "x-atlassian-token", "x-force-accept-language"];
@@ -51,8 +51,10 @@ pub struct Broker {
     guard: Guard,
     edge: Arc<dyn Edge>,
     installed: Arc<Installed>,
-    /// Who started it.
+    /// Who started it, and as what.
     principal: Option<String>,
+    module_type: String,
+    module_key: String,
     /// How many events of a queue have led here.
     depth: u32,
     lines: Mutex<Vec<Line>>,
@@ -121,15 +123,18 @@ fn said(status: u16, error: &str, message: &str) -> Json {
 }
 
 impl Broker {
-    pub(crate) fn new(
-        forge: Forge,
-        guard: Guard,
-        edge: Arc<dyn Edge>,
-        installed: Arc<Installed>,
-        principal: Option<String>,
-        depth: u32,
-    ) -> Self {
-        Self { forge, guard, edge, installed, principal, depth, lines: Mutex::default() }
+    pub(crate) fn new(forge: Forge, guard: Guard, edge: Arc<dyn Edge>, installed: Arc<Installed>, run: &Run) -> Self {
+        Self {
+            forge,
+            guard,
+            edge,
+            installed,
+            principal: run.principal.clone(),
+            module_type: run.module_type.clone(),
+            module_key: run.module_key.clone(),
+            depth: run.depth,
+            lines: Mutex::default(),
+        }
     }
 
     pub(crate) fn take_lines(&self) -> Vec<Line> {
@@ -141,6 +146,7 @@ impl Broker {
         match (word("type"), word("remote")) {
             ("fpp", "jira") => self.jira(&sent).await,
             ("kvs", _) => self.storage(&sent).await,
+            ("frc", key) => self.remote(key, &sent).await,
             ("fpp", "stargate") if sent.path.starts_with("/forge/entities/graphql") => self.legacy_storage(&sent).await,
             ("fpp", "stargate") if sent.path.starts_with(queue::PATH) => self.queue(&sent).await,
             ("fpp", "stargate") if sent.path == "/graphql" => self.graphql(&sent).await,
@@ -248,6 +254,37 @@ impl Broker {
         let asked: Json = serde_json::from_slice(&sent.body()?).unwrap_or_default();
         let answer = web_trigger::answer(&self.forge, &self.installed, &asked).await;
         Ok(json_of(200, &answer))
+    }
+
+    /// A server of the app's own.
+    async fn remote(&self, key: &str, sent: &Sent) -> Result<Json, String> {
+        let (remote, auth) = match remote::by_function(&self.installed.code.manifest, key) {
+            Ok(found) => found,
+            Err(words) => return Ok(said(403, "INVALID_REMOTE", words)),
+        };
+        let asked = remote::Asked {
+            method: sent.method()?,
+            path: sent.path.clone(),
+            headers: sent.headers.clone(),
+            body: sent.body()?.to_vec(),
+            auth,
+            within: Duration::from_secs(25),
+        };
+        let context = json!({"cloudId": self.guard.site().1, "moduleKey": self.module_key});
+        let behalf = remote::Behalf {
+            principal: self.principal.as_deref(),
+            module_type: &self.module_type,
+            module_key: &self.module_key,
+            context: &context,
+        };
+        match remote::call(&self.forge, &self.guard, &self.installed, remote, asked, behalf).await {
+            Ok(answer) => Ok(answer_of(answer.status, &answer.headers, &answer.body)),
+            Err(error) => {
+                let words = format!("Remote `{key}`: {error}.");
+                self.note("WARN", &words);
+                Ok(said(424, "REMOTE_ERR", &words))
+            }
+        }
     }
 
     async fn fetch(&self, sent: Sent) -> Result<Json, String> {

@@ -163,7 +163,7 @@ fn product_event(
     cloud_id: &str,
 ) -> Option<Run> {
     let module = installed.code.manifest.module("trigger", head.named(MessageHead::MODULE))?;
-    let function = module.function.clone()?;
+    let behind = module.behind.clone()?;
     let Json::Object(mut parts) = body else { return None };
     let mut event = Map::new();
     event.insert("eventType".to_owned(), head.named(MessageHead::FORGE_EVENT).into());
@@ -201,7 +201,7 @@ fn product_event(
         event.insert("retryContext".to_owned(), context.into());
     }
     Some(Run {
-        function,
+        behind,
         module_type: "trigger".to_owned(),
         module_key: module.key.clone(),
         event: event.into(),

@@ -8,7 +8,7 @@ use portcullis_model::{ForgeInstallationId, Problem, UserId};
 use serde_json::{Value as Json, json};
 
 use crate::invoke::{self, Run};
-use crate::manifest::Manifest;
+use crate::manifest::{Behind, Manifest};
 use crate::wire::{bare, moment, whole};
 use crate::{Forge, app, schedule};
 
@@ -151,7 +151,7 @@ fn tell(forge: &Forge, id: ForgeInstallationId, event: &'static str, body: Json)
                     &forge,
                     &installed,
                     Run {
-                        function: module.1.clone(),
+                        behind: module.1.clone(),
                         module_type: "trigger".to_owned(),
                         module_key: module.0.clone(),
                         event: body,
@@ -169,13 +169,13 @@ fn tell(forge: &Forge, id: ForgeInstallationId, event: &'static str, body: Json)
     });
 }
 
-/// The triggers of an event: module key and function.
-fn triggers(manifest: &Manifest, event: &str) -> Vec<(String, String)> {
+/// The triggers of an event: module key and what is run.
+fn triggers(manifest: &Manifest, event: &str) -> Vec<(String, Behind)> {
     let named = |content: &Json| {
         content.get("events").and_then(Json::as_array).is_some_and(|events| events.iter().any(|one| one == event))
     };
     let modules = manifest.modules.iter().filter(|module| module.kind == "trigger" && named(&module.content));
-    modules.filter_map(|module| Some((module.key.clone(), module.function.clone()?))).collect()
+    modules.filter_map(|module| Some((module.key.clone(), module.behind.clone()?))).collect()
 }
 
 struct Current {
@@ -251,9 +251,9 @@ pub async fn part(forge: Forge, _: View, input: Input) -> Result<(), Problem> {
     let Ok(installed) = invoke::find(&forge, guard, input.param("installationId")).await else { return Ok(()) };
     let modules = installed.code.manifest.modules.iter().filter(|module| module.kind == "preUninstall");
     for module in modules {
-        let Some(function) = module.function.clone() else { continue };
+        let Some(behind) = module.behind.clone() else { continue };
         let run = Run {
-            function,
+            behind,
             module_type: module.kind.clone(),
             module_key: module.key.clone(),
             event: json!({"context": {"cloudId": guard.site().1, "moduleKey": module.key}}),

@@ -14,8 +14,8 @@ use tokio::sync::OnceCell;
 
 use crate::broker::Broker;
 use crate::log::{Finished, Outcome as Ending};
-use crate::manifest::Manifest;
-use crate::{Forge, archive, variable, wire};
+use crate::manifest::{Behind, Manifest};
+use crate::{Forge, archive, remote, variable, wire};
 
 /// Images that are kept between invocations, in bytes; those used last stay.
 const IMAGES_BYTES_MAX: usize = 512 << 20;
@@ -189,7 +189,7 @@ fn unavailable(error: &portcullis_sandbox::PoolError) -> Problem {
 
 /// What is to be run.
 pub(crate) struct Run {
-    pub function: String,
+    pub behind: Behind,
     pub module_type: String,
     pub module_key: String,
     /// The first argument.
@@ -200,16 +200,72 @@ pub(crate) struct Run {
     pub depth: u32,
 }
 
-/// Runs a function of an installation; what it does, and what it says, is in the log when this returns.
+/// Runs what is behind a module of an installation; what it does, and what it says, is in the log when this returns.
 ///
 /// # Errors
 /// 404 when the app is not installed or has no such function, 503 when no worker can be had.
 pub(crate) async fn run(forge: &Forge, installed: &Arc<Installed>, run: Run) -> Result<Finished, Problem> {
-    let (guard, edge) = forge.serving()?;
-    let handler = installed.code.manifest.functions.get(&run.function);
-    let handler = handler.ok_or_else(|| Problem::not_found(format!("The app has no function `{}`.", run.function)))?;
-    let image = installed.image.get_or_try_init(|| load(forge, &installed.code, &installed.variables)).await?;
+    let (guard, _) = forge.serving()?;
     let (id, now) = (guard.system_view("forge_invoke").entropy().uuid(), guard.now());
+    let started = Instant::now();
+    let ended = match &run.behind {
+        Behind::Function(function) => run_function(forge, installed, &run, function, &id).await?,
+        Behind::Endpoint(endpoint) => call_endpoint(forge, installed, &run, endpoint).await?,
+    };
+    let finished = Finished {
+        id,
+        installation: installed.id,
+        version: installed.version_row,
+        function: run.behind.key().to_owned(),
+        module_type: run.module_type,
+        module_key: run.module_key,
+        principal: run.principal,
+        started_at_ms: now.0,
+        took_us: i64::try_from(started.elapsed().as_micros()).unwrap_or(i64::MAX),
+        outcome: ended.outcome,
+        detail: ended.detail,
+        host_calls: ended.host_calls,
+        lines: ended.lines,
+        value: ended.value,
+    };
+    forge.0.journal.note(&finished);
+    Ok(finished)
+}
+
+/// How a run ended, before it is written down.
+struct EndedRun {
+    value: Json,
+    outcome: Ending,
+    detail: String,
+    host_calls: u32,
+    lines: Vec<crate::log::Line>,
+}
+
+impl EndedRun {
+    fn new(
+        guard: &Guard,
+        (value, outcome, detail): (Json, Ending, Option<String>),
+        mut lines: Vec<crate::log::Line>,
+    ) -> Self {
+        if let Some(detail) = detail.as_deref().filter(|_| outcome != Ending::Ok) {
+            lines.push(crate::log::Line { at_ms: guard.now().0, level: "ERROR".to_owned(), text: detail.to_owned() });
+        }
+        Self { value, outcome, detail: detail.unwrap_or_default(), host_calls: 0, lines }
+    }
+}
+
+async fn run_function(
+    forge: &Forge,
+    installed: &Arc<Installed>,
+    run: &Run,
+    function: &str,
+    id: &str,
+) -> Result<EndedRun, Problem> {
+    let (guard, edge) = forge.serving()?;
+    let handler = installed.code.manifest.functions.get(function);
+    let handler = handler.ok_or_else(|| Problem::not_found(format!("The app has no function `{function}`.")))?;
+    let image = installed.image.get_or_try_init(|| load(forge, &installed.code, &installed.variables)).await?;
+    let now = guard.now();
     let cloud_id = guard.site().1;
     let context_ari = format!("ari:cloud:jira::site/{cloud_id}");
     let mut limits = forge.0.limits;
@@ -237,7 +293,7 @@ pub(crate) async fn run(forge: &Forge, installed: &Arc<Installed>, run: Run) -> 
             "environmentType": installed.environment_kind,
             "invocationId": id,
             "installationId": installed.uuid,
-            "functionKey": run.function,
+            "functionKey": function,
             "moduleType": run.module_type,
             "moduleKey": run.module_key,
             "installation": contexts,
@@ -252,46 +308,77 @@ pub(crate) async fn run(forge: &Forge, installed: &Arc<Installed>, run: Run) -> 
         "t": "invoke", "entry": handler.file, "name": handler.export, "event": run.event, "context": context,
         "runtime": runtime, "variables": variables,
     });
-    let broker = Arc::new(Broker::new(
-        forge.clone(),
-        guard.clone(),
-        Arc::clone(edge),
-        Arc::clone(installed),
-        run.principal.clone(),
-        run.depth,
-    ));
-    let started = Instant::now();
+    let broker = Arc::new(Broker::new(forge.clone(), guard.clone(), Arc::clone(edge), Arc::clone(installed), run));
     let tenant = u64::try_from(installed.id.0).unwrap_or_default();
     let message = message.to_string();
     let invocation = forge.0.pool.invoke(image, tenant, message.as_bytes(), &limits, Arc::clone(&broker)).await;
     let invocation = invocation.map_err(|error| unavailable(&error))?;
-    let mut lines = broker.take_lines();
-    let (value, outcome, detail) = ending(invocation.ended);
-    if let Some(detail) = detail.as_deref().filter(|_| outcome != Ending::Ok) {
-        lines.push(crate::log::Line { at_ms: guard.now().0, level: "ERROR".to_owned(), text: detail.to_owned() });
-    }
+    let mut ended = EndedRun::new(guard, ending(invocation.ended), broker.take_lines());
+    ended.host_calls = invocation.usage.host_calls;
     if invocation.usage.log_lines_dropped > 0 {
         let text = format!("{} more lines found no room in the log.", invocation.usage.log_lines_dropped);
-        lines.push(crate::log::Line { at_ms: guard.now().0, level: "WARN".to_owned(), text });
+        ended.lines.push(crate::log::Line { at_ms: guard.now().0, level: "WARN".to_owned(), text });
     }
-    let finished = Finished {
-        id,
-        installation: installed.id,
-        version: installed.version_row,
-        function: run.function,
-        module_type: run.module_type,
-        module_key: run.module_key,
-        principal: run.principal,
-        started_at_ms: now.0,
-        took_us: i64::try_from(started.elapsed().as_micros()).unwrap_or(i64::MAX),
-        outcome,
-        detail: detail.unwrap_or_default(),
-        host_calls: invocation.usage.host_calls,
-        lines,
-        value,
+    Ok(ended)
+}
+
+/// Calls the remote behind an endpoint: with what a page asks, or with an event.
+async fn call_endpoint(forge: &Forge, installed: &Installed, run: &Run, endpoint: &str) -> Result<EndedRun, Problem> {
+    const EVENT: Duration = Duration::from_secs(5);
+    let (guard, _) = forge.serving()?;
+    let found = remote::of_endpoint(&installed.code.manifest, endpoint);
+    let (remote, path, auth) =
+        found.ok_or_else(|| Problem::not_found(format!("The app has no endpoint `{endpoint}`.")))?;
+    let by_page = run.module_type.starts_with("jira:");
+    let json = |text: &[u8]| serde_json::from_slice::<Json>(text).unwrap_or_default();
+    let asked = if by_page {
+        let payload = run.event.pointer("/call/payload").cloned().unwrap_or_default();
+        let word = |name: &str| payload.get(name).and_then(Json::as_str);
+        let method = word("method").unwrap_or("POST").to_ascii_uppercase();
+        let headers = payload.get("headers").and_then(Json::as_object).into_iter().flatten();
+        let headers = headers.filter_map(|(name, value)| Some((name.clone(), value.as_str()?.to_owned())));
+        let mut headers: Vec<_> = headers.collect();
+        let body = match payload.get("body") {
+            None | Some(Json::Null) => Vec::new(),
+            Some(Json::String(text)) => text.clone().into_bytes(),
+            Some(body) => {
+                if !headers.iter().any(|(name, _)| name.eq_ignore_ascii_case("content-type")) {
+                    headers.push(("content-type".to_owned(), "application/json".to_owned()));
+                }
+                body.to_string().into_bytes()
+            }
+        };
+        let method = http::Method::from_bytes(method.as_bytes());
+        let method = method.map_err(|_| Problem::field("payload", "payload.method is no method."))?;
+        let path = format!("{path}{}", word("path").unwrap_or_default());
+        remote::Asked { method, path, headers, body, auth, within: Limits::default().wall }
+    } else {
+        let headers = vec![("content-type".to_owned(), "application/json".to_owned())];
+        let body = run.event.to_string().into_bytes();
+        remote::Asked { method: http::Method::POST, path, headers, body, auth, within: EVENT }
     };
-    forge.0.journal.note(&finished);
-    Ok(finished)
+    let nothing = json!({"cloudId": guard.site().1, "moduleKey": run.module_key, "environmentId": installed.environment, "environmentType": installed.environment_kind, "appVersion": installed.version});
+    let behalf = remote::Behalf {
+        principal: run.principal.as_deref(),
+        module_type: &run.module_type,
+        module_key: &run.module_key,
+        context: run.event.get("context").filter(|_| by_page).unwrap_or(&nothing),
+    };
+    let again = |words: String| {
+        (json!({"name": "FUNCTION_UPSTREAM_RATE_LIMITED", "message": words}), Ending::Limited, Some(words))
+    };
+    let failed = |words: String| (json!({"name": "Error", "message": words}), Ending::Threw, Some(words));
+    let ended = match remote::call(forge, guard, installed, remote, asked, behalf).await {
+        Ok(answered) if by_page => (answered.json(), Ending::Ok, None),
+        Ok(answered) if (200..300).contains(&answered.status) => (json(&answered.body), Ending::Ok, None),
+        Ok(answered) if answered.status == 429 || answered.status >= 500 => {
+            again(format!("The remote `{}` answered with status {}.", remote.key, answered.status))
+        }
+        Ok(answered) => failed(format!("The remote `{}` answered with status {}.", remote.key, answered.status)),
+        Err(error @ remote::CallFailed::Sending(_)) if !by_page => again(format!("Remote `{}`: {error}.", remote.key)),
+        Err(error) => failed(format!("Remote `{}`: {error}.", remote.key)),
+    };
+    Ok(EndedRun::new(guard, ended, Vec::new()))
 }
 
 /// The value, how it went, and the words for the log.
@@ -368,8 +455,8 @@ async fn call(forge: Forge, view: View, input: Input) -> Result<Json, Problem> {
     let module = module.ok_or_else(|| {
         Problem::field("moduleKey", format!("The app has no module `{module_key}` in the user interface."))
     })?;
-    let function =
-        module.function.clone().ok_or_else(|| Problem::field("moduleKey", "The module has no function behind it."))?;
+    let behind =
+        module.behind.clone().ok_or_else(|| Problem::field("moduleKey", "The module has no function behind it."))?;
     let account_id = view.caller().account_id().map(str::to_owned);
     let mut extension = json!({"type": module.kind});
     if let Some(key) = word("issue") {
@@ -397,7 +484,7 @@ async fn call(forge: Forge, view: View, input: Input) -> Result<Json, Problem> {
         &forge,
         &installed,
         Run {
-            function,
+            behind,
             module_type: module.kind.clone(),
             module_key: module_key.to_owned(),
             event: json!({"call": call, "context": context}),

@@ -9,6 +9,7 @@
 //! | on a site, with consent | [`install`] |
 //! | running a function | [`invoke`], and what it may reach: [`broker`], [`egress`] |
 //! | running it because something happened, was queued, or is due | `event`, `queue`, `schedule` |
+//! | servers of the app's own, and how calls prove themselves to them | `remote` |
 //! | what an app keeps | [`storage`], `property` |
 //! | what ran, and what it said | [`log`], and for administrators [`overview`] |
 //! | how the outside reaches an app | [`web_trigger`] |
@@ -29,6 +30,7 @@ pub mod manifest;
 pub mod overview;
 mod property;
 mod queue;
+mod remote;
 mod schedule;
 pub mod storage;
 pub mod variable;
@@ -121,6 +123,7 @@ pub fn handlers(handlers: &mut Handlers, forge: &Forge) {
     graphql::handlers(handlers, forge);
     install::handlers(handlers, forge);
     invoke::handlers(handlers, forge);
+    remote::handlers(handlers);
     log::handlers(handlers);
     property::handlers(handlers);
     storage::handlers(handlers);

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use portcullis_model::ScopeSet;
 use serde_json::{Map, Value as Json};
 
+use crate::remote::{self, Remote};
+
 /// Longest manifest, in bytes.
 pub const BYTES_MAX: usize = 1 << 20;
 
@@ -117,6 +119,8 @@ pub struct Manifest {
     pub egress: BTreeSet<String>,
     /// What else an administrator consents to, as it is written.
     pub reach: Json,
+    /// Servers of its own.
+    pub(crate) remotes: Vec<Remote>,
     /// Storage entities by name, as they are written.
     pub entities: BTreeMap<String, Json>,
     /// What it names that has no effect on this server, each a sentence for the developer.
@@ -132,6 +136,24 @@ pub struct Handler {
     pub export: String,
 }
 
+/// What is run for a module.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Behind {
+    /// A function of the app's code, by its key.
+    Function(String),
+    /// An endpoint of a remote, by its key.
+    Endpoint(String),
+}
+
+impl Behind {
+    /// The key, as the log names it.
+    pub fn key(&self) -> &str {
+        match self {
+            Behind::Function(key) | Behind::Endpoint(key) => key,
+        }
+    }
+}
+
 /// A module.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Module {
@@ -139,8 +161,8 @@ pub struct Module {
     pub kind: String,
     /// Its key.
     pub key: String,
-    /// The function behind it, where there is one.
-    pub function: Option<String>,
+    /// What is run for it, where there is something.
+    pub behind: Option<Behind>,
     /// As it is written.
     pub content: Json,
 }
@@ -238,9 +260,18 @@ fn read(top: &Map<String, Json>, faults: &mut Vec<String>) -> Manifest {
     }
     let entities = app.pointer("/storage/entities").and_then(Json::as_array).into_iter().flatten();
     let entities = entities.filter_map(|entity| Some((text(entity, "name")?.to_owned(), entity.clone()))).collect();
-    let remotes = top.get("remotes").cloned().unwrap_or_default();
-    let reach = serde_json::json!({"permissions": reach, "remotes": remotes});
-    Manifest { app: uuid.to_owned(), functions, modules, scopes, impersonation, egress, reach, entities, idle }
+    let written = top.get("remotes").cloned().unwrap_or_default();
+    let remotes = remote::read(Some(&written), faults);
+    let mut endpoints: Vec<&Json> = Vec::new();
+    for endpoint in modules.iter().filter(|module| module.kind == "endpoint") {
+        let named = text(&endpoint.content, "remote").unwrap_or_default();
+        if !remotes.iter().any(|remote| remote.key == named) {
+            faults.push(format!("The endpoint `{}` names the remote `{named}`, which there is not.", endpoint.key));
+        }
+        endpoints.push(&endpoint.content);
+    }
+    let reach = serde_json::json!({"permissions": reach, "remotes": written, "endpoints": endpoints});
+    Manifest { app: uuid.to_owned(), functions, modules, scopes, impersonation, egress, reach, remotes, entities, idle }
 }
 
 fn read_modules(
@@ -295,24 +326,24 @@ fn read_modules(
             modules.push(Module {
                 kind: kind.clone(),
                 key: key.to_owned(),
-                function: function_of(module).map(str::to_owned),
+                behind: behind(module),
                 content: module.clone(),
             });
         }
     }
     for module in &modules {
         read_events(module, faults);
-        match &module.function {
-            Some(function) if !functions.contains_key(function) => {
-                faults.push(format!(
-                    "`{}` `{}` names the function `{function}`, which there is not.",
-                    module.kind, module.key
-                ));
+        let (kind, key) = (&module.kind, &module.key);
+        let there = |endpoint: &String| modules.iter().any(|other| other.kind == "endpoint" && other.key == *endpoint);
+        match &module.behind {
+            Some(Behind::Function(function)) if !functions.contains_key(function) => {
+                faults.push(format!("`{kind}` `{key}` names the function `{function}`, which there is not."));
             }
-            None if ["trigger", "scheduledTrigger", "webtrigger", "consumer"].contains(&module.kind.as_str())
-                && module.content.get("endpoint").is_none() =>
-            {
-                faults.push(format!("`{}` `{}` names no function.", module.kind, module.key));
+            Some(Behind::Endpoint(endpoint)) if !there(endpoint) => {
+                faults.push(format!("`{kind}` `{key}` names the endpoint `{endpoint}`, which there is not."));
+            }
+            None if ["trigger", "scheduledTrigger", "webtrigger", "consumer"].contains(&kind.as_str()) => {
+                faults.push(format!("`{kind}` `{key}` names no function."));
             }
             Some(_) | None => {}
         }
@@ -349,12 +380,17 @@ fn read_events(module: &Module, faults: &mut Vec<String>) {
     }
 }
 
-/// The function is named in several places, by kind and age of the module.
-fn function_of(module: &Json) -> Option<&str> {
-    let resolver = module.get("resolver");
-    text(module, "function")
-        .or_else(|| resolver.and_then(|resolver| text(resolver, "function")))
-        .or_else(|| module.pointer("/view/resolver/function").and_then(Json::as_str))
+/// The function or endpoint is named in several places, by kind and age of the module.
+fn behind(module: &Json) -> Option<Behind> {
+    let named = |name: &str| {
+        let places = [
+            module.get(name),
+            module.pointer(&format!("/resolver/{name}")),
+            module.pointer(&format!("/view/resolver/{name}")),
+        ];
+        places.into_iter().flatten().find_map(Json::as_str).map(str::to_owned)
+    };
+    named("function").map(Behind::Function).or_else(|| named("endpoint").map(Behind::Endpoint))
 }
 
 fn handler(module: &Json) -> Option<Handler> {
@@ -408,7 +444,7 @@ fn read_egress(permissions: &Json, faults: &mut Vec<String>) -> BTreeSet<String>
 
 #[cfg(test)]
 mod tests {
-    use super::Manifest;
+    use super::{Behind, Manifest};
     use serde_json::json;
 
     fn manifest() -> serde_json::Value {
@@ -427,7 +463,10 @@ mod tests {
     fn a_manifest_is_read() {
         let read = Manifest::parse(&manifest().to_string()).expect("it holds");
         assert_eq!(read.scopes(), "read:jira-work storage:app");
-        assert_eq!(read.module("jira:issuePanel", "panel").and_then(|module| module.function.as_deref()), Some("main"));
+        assert_eq!(
+            read.module("jira:issuePanel", "panel").and_then(|module| module.behind.as_ref()),
+            Some(&Behind::Function("main".to_owned()))
+        );
     }
 
     #[test]
@@ -440,6 +479,7 @@ mod tests {
             ("/modules/jira:issuePanel/0/key", json!("hook"), "stands twice"),
             ("/permissions/scopes/0", json!("read:everything"), "`read:everything`"),
             ("/permissions/external/fetch/backend/0", json!("file:///etc"), "`file:///etc`"),
+            ("/modules/jira:issuePanel/0/resolver", json!({"endpoint": "nowhere"}), "the endpoint `nowhere`"),
         ] {
             let mut lie = manifest();
             *lie.pointer_mut(pointer).expect("it is there") = value;

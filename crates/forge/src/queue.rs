@@ -200,7 +200,7 @@ pub(crate) fn run_of(
 ) -> Option<Run> {
     let queue = head.named(QUEUE);
     let module = consumer(installed, queue)?;
-    let function = module.function.clone()?;
+    let behind = module.behind.clone()?;
     let (job, id) = claimed.message.identifier.split_once('/').unwrap_or((&claimed.message.identifier, ""));
     let method = module.content.pointer("/resolver/method").and_then(Json::as_str);
     let event = match method {
@@ -227,7 +227,7 @@ pub(crate) fn run_of(
         }
     };
     Some(Run {
-        function,
+        behind,
         module_type: "consumer".to_owned(),
         module_key: module.key.clone(),
         event,

@@ -120,7 +120,7 @@ pub(crate) async fn look(guard: &Guard) -> Result<usize, StoreError> {
 pub(crate) fn run_of(installed: &Installed, head: &MessageHead, cloud_id: &str) -> Option<Run> {
     let module = installed.code.manifest.module("scheduledTrigger", head.named(MessageHead::MODULE))?;
     Some(Run {
-        function: module.function.clone()?,
+        behind: module.behind.clone()?,
         module_type: module.kind.clone(),
         module_key: module.key.clone(),
         event: json!({"context": {"cloudId": cloud_id, "moduleKey": module.key}, "contextToken": {}}),

@@ -120,7 +120,7 @@ async fn call(forge: Forge, _: View, input: Input) -> Result<Reply, Problem> {
     drop(job);
     let installed = invoke::installed(&forge, guard, id).await.map_err(|_| absent())?;
     let module = installed.code.manifest.module("webtrigger", &key).ok_or_else(absent)?;
-    let function = module.function.clone().ok_or_else(absent)?;
+    let behind = module.behind.clone().ok_or_else(absent)?;
     let relayed = input.relayed();
     let mut headers = serde_json::Map::new();
     for (name, value) in &relayed.headers {
@@ -145,7 +145,7 @@ async fn call(forge: Forge, _: View, input: Input) -> Result<Reply, Problem> {
         "context": {"cloudId": guard.site().1, "moduleKey": key},
     });
     let content = module.content.clone();
-    let run = Run { function, module_type: "webtrigger".to_owned(), module_key: key, event, principal: None, depth: 0 };
+    let run = Run { behind, module_type: "webtrigger".to_owned(), module_key: key, event, principal: None, depth: 0 };
     let finished = invoke::run(&forge, &installed, run).await?;
     let failed = || Reply::json(json!({"message": "The app failed to answer."})).with_status(500);
     if finished.outcome != Ending::Ok {

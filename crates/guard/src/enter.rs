@@ -25,6 +25,7 @@ use crate::authn::{self, RequestHead, bearer, dpop};
 use crate::caller::{Caller, CredentialRef};
 use crate::ctx::{AuditNotes, Ctx, Done, Outcome, Target, View};
 use crate::explain;
+use crate::forge::ForgeToken;
 use crate::input::Input;
 use crate::locate::{self, Directory, Located};
 use crate::refusal::{Refusal, RefusalKind, kind_of};
@@ -433,7 +434,10 @@ impl Guard {
         let look = |with: &mut dyn FnMut(&Snapshot)| self.with_snapshot(with);
         match self.0.bearer.read(text, look, self.addresses(), self.now()) {
             bearer::Presented::Token(token) => Some(token),
-            bearer::Presented::ActAs(_) | bearer::Presented::OtherJwt | bearer::Presented::Opaque => None,
+            bearer::Presented::ActAs(_)
+            | bearer::Presented::Forge(_)
+            | bearer::Presented::OtherJwt
+            | bearer::Presented::Opaque => None,
         }
     }
 
@@ -448,6 +452,9 @@ impl Guard {
         let token = text.strip_prefix("Bearer ").or_else(|| text.strip_prefix("DPoP "))?;
         if !matches!(head.surface, Surface::Gateway | Surface::Site) {
             return None;
+        }
+        if let Some(token) = ForgeToken::open(self.keys(), token) {
+            return Some(bearer::Presented::Forge(token));
         }
         let look = |with: &mut dyn FnMut(&Snapshot)| self.with_snapshot(with);
         Some(self.0.bearer.read(token, look, self.addresses(), self.now()))

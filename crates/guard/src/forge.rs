@@ -5,13 +5,14 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use portcullis_authz::policy::AccountKind;
-use portcullis_model::{AccessKind, ForgeInstallationId, ScopeSet, Surface, UserId, WebhookId};
+use portcullis_crypto::{Purpose, SealingKeys};
+use portcullis_model::{AccessKind, ForgeInstallationId, ScopeSet, Surface, Timestamp, UserId, WebhookId};
 use portcullis_store::{Mode, StoreError, Tx};
 use serde_json::Value as Json;
 
 use crate::caller::{Caller, CredentialRef};
 use crate::enter::Guard;
-use crate::snapshot::one_or_all;
+use crate::snapshot::{Snapshot, one_or_all};
 use crate::webhook::{Trigger, WebhookFacts, WebhookOwner};
 
 /// An installed Forge app as decisions see it.
@@ -207,6 +208,83 @@ pub enum ForgeActs<'a> {
     Nobody,
 }
 
+/// Seals tokens of remotes.
+const TOKEN: Purpose = Purpose::new("forge remote token");
+/// How they begin; no other token of ours does.
+const TOKEN_PREFIX: &str = "ptfg_";
+const TOKEN_MS: i64 = 3 * 3_600_000;
+
+/// A token that a remote of a Forge app was given.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ForgeToken {
+    installation: ForgeInstallationId,
+    /// For whom it acts; as the app without one.
+    user: Option<UserId>,
+    issued_at_ms: i64,
+    expires_at_ms: i64,
+}
+
+impl ForgeToken {
+    /// Opens a token; `None` for any other text.
+    pub(crate) fn open(keys: &SealingKeys, text: &str) -> Option<Self> {
+        let state = keys.open_text(text.strip_prefix(TOKEN_PREFIX)?, TOKEN, &[]).ok()?;
+        let state = String::from_utf8(state).ok()?;
+        let mut numbers = state.split(' ').map(str::parse::<i64>);
+        let mut next = || numbers.next()?.ok();
+        Some(Self {
+            installation: ForgeInstallationId(next()?),
+            user: Some(next()?).filter(|user| *user > 0).map(UserId),
+            issued_at_ms: next()?,
+            expires_at_ms: next()?,
+        })
+    }
+
+    /// The caller that it makes, if it still counts: installed, in time, and not revoked by the person since.
+    pub(crate) fn caller(&self, snapshot: &Snapshot, nobody: Caller, now: Timestamp) -> Option<Caller> {
+        if now.0 >= self.expires_at_ms {
+            return None;
+        }
+        let person = match self.user {
+            Some(user) => Some(snapshot.person(user).filter(|person| person.apps_since_ms <= self.issued_at_ms)?),
+            None => None,
+        };
+        let acts = person.map_or(ForgeActs::App, |person| ForgeActs::User(&person.account_id));
+        caller_of(snapshot, nobody, self.installation, acts)
+    }
+}
+
+fn caller_of(
+    snapshot: &Snapshot,
+    nobody: Caller,
+    installation: ForgeInstallationId,
+    acts: ForgeActs<'_>,
+) -> Option<Caller> {
+    let app = snapshot.forge().installation(installation)?;
+    let user = match acts {
+        ForgeActs::App => app.user,
+        ForgeActs::User(account_id) | ForgeActs::Absent(account_id, _) => snapshot.user_by_account_id(account_id)?,
+        ForgeActs::Nobody => return Some(Caller { actor: Some(format!("forge:{}", app.app_uuid)), ..nobody }),
+    };
+    let facts = snapshot.policy.user(user).filter(|facts| facts.active)?;
+    let app_only = acts == ForgeActs::App;
+    if !app_only && facts.kind != AccountKind::Person {
+        return None;
+    }
+    Some(Caller {
+        access: AccessKind::Forge,
+        user: Some(user),
+        account_id: Some(snapshot.person(user)?.account_id.clone()),
+        credential: CredentialRef::Forge(installation),
+        scopes: Some(match acts {
+            ForgeActs::Absent(_, scopes) => app.scopes.intersection(&scopes),
+            ForgeActs::App | ForgeActs::User(_) | ForgeActs::Nobody => app.scopes,
+        }),
+        app_only,
+        actor: Some(format!("forge:{}", app.app_uuid)),
+        ..nobody
+    })
+}
+
 impl Guard {
     /// The caller that an installation's code is. `None` when it is not installed, or may not act for that person: an account that is
     /// not active, or an app's.
@@ -215,34 +293,19 @@ impl Guard {
     /// up here.
     pub fn forge(&self, installation: ForgeInstallationId, acts: ForgeActs<'_>) -> Option<Caller> {
         let nobody = self.nobody_of_forge();
-        self.with_snapshot(|snapshot| {
-            let app = snapshot.forge().installation(installation)?;
-            let user = match acts {
-                ForgeActs::App => app.user,
-                ForgeActs::User(account_id) | ForgeActs::Absent(account_id, _) => {
-                    snapshot.user_by_account_id(account_id)?
-                }
-                ForgeActs::Nobody => return Some(Caller { actor: Some(format!("forge:{}", app.app_uuid)), ..nobody }),
-            };
-            let facts = snapshot.policy.user(user).filter(|facts| facts.active)?;
-            let app_only = acts == ForgeActs::App;
-            if !app_only && facts.kind != AccountKind::Person {
-                return None;
-            }
-            Some(Caller {
-                access: AccessKind::Forge,
-                user: Some(user),
-                account_id: Some(snapshot.person(user)?.account_id.clone()),
-                credential: CredentialRef::Forge(installation),
-                scopes: Some(match acts {
-                    ForgeActs::Absent(_, scopes) => app.scopes.intersection(&scopes),
-                    ForgeActs::App | ForgeActs::User(_) | ForgeActs::Nobody => app.scopes,
-                }),
-                app_only,
-                actor: Some(format!("forge:{}", app.app_uuid)),
-                ..nobody
-            })
-        })
+        self.with_snapshot(|snapshot| caller_of(snapshot, nobody, installation, acts))
+    }
+
+    /// A token for the API gateway, by which a remote acts as the app or, while somebody uses the app, for the person with that account
+    /// id: what the app's own code could do. Good for three hours, and no longer than the app is installed.
+    pub fn forge_token(&self, installation: ForgeInstallationId, account_id: Option<&str>) -> Option<String> {
+        let acts = account_id.map_or(ForgeActs::App, ForgeActs::User);
+        let user = self.forge(installation, acts)?.user.filter(|_| account_id.is_some());
+        let issued_at_ms = self.now().0;
+        let until = issued_at_ms.saturating_add(TOKEN_MS);
+        let state = format!("{} {} {issued_at_ms} {until}", installation.0, user.map_or(0, |user| user.0));
+        let sealed = self.keys().seal_to_text(state.as_bytes(), TOKEN, &[], self.entropy()).ok()?;
+        Some(format!("{TOKEN_PREFIX}{sealed}"))
     }
 
     fn nobody_of_forge(&self) -> Caller {

@@ -6,11 +6,10 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use hmac::{Hmac, KeyInit, Mac};
+use portcullis_crypto::guest::{self, Algorithm, Mode, Particulars, Scheme, Written};
 use serde::Deserialize;
 use serde_json::{Value as Json, json};
 use sha2::Digest;
-
-use crate::cipher::{self, Mode, Particulars, Scheme, Written};
 
 /// Random bytes for one question.
 const RANDOM_BYTES_MAX: usize = 1 << 16;
@@ -40,17 +39,6 @@ enum Question {
     ParseUrl { url: String, base: Option<String> },
     /// The same after one part was changed.
     ChangeUrl { url: String, part: UrlPart, value: String },
-}
-
-#[derive(Clone, Copy, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub(crate) enum Algorithm {
-    Md5,
-    Sha1,
-    Sha224,
-    Sha256,
-    Sha384,
-    Sha512,
 }
 
 #[derive(Deserialize)]
@@ -97,12 +85,12 @@ fn compute(question: Question) -> Result<Json, String> {
         Question::Hmac { algorithm, key, data } => Ok(encoded(&hmac(algorithm, &bytes(&key)?, &bytes(&data)?)?)),
         Question::Verify { scheme, algorithm, written, key, data, signature } => {
             let by = (scheme, algorithm, written);
-            Ok(Json::Bool(cipher::verify(by, &bytes(&key)?, &bytes(&data)?, &bytes(&signature)?)?))
+            Ok(Json::Bool(guest::verify(by, &bytes(&key)?, &bytes(&data)?, &bytes(&signature)?)?))
         }
         Question::Sign { scheme, algorithm, written, key, data } => {
-            Ok(encoded(&cipher::sign((scheme, algorithm, written), &bytes(&key)?, &bytes(&data)?)?))
+            Ok(encoded(&guest::sign((scheme, algorithm, written), &bytes(&key)?, &bytes(&data)?)?))
         }
-        Question::PublicKey { scheme, key } => Ok(encoded(&cipher::public_of(scheme, &bytes(&key)?)?)),
+        Question::PublicKey { scheme, key } => Ok(encoded(&guest::public_of(scheme, &bytes(&key)?)?)),
         Question::Cipher { mode, encrypt, key, iv, aad, padding, data } => {
             let (key, iv, aad) = (bytes(&key)?, bytes(&iv)?, bytes(&aad)?);
             let with = Particulars { mode, key: &key, iv: &iv, aad: &aad, padding };
@@ -111,11 +99,11 @@ fn compute(question: Question) -> Result<Json, String> {
         }
         Question::Pbkdf2 { algorithm, password, salt, iterations, bytes: length } => {
             let (password, salt) = (bytes(&password)?, bytes(&salt)?);
-            Ok(encoded(&cipher::derive_from_password(algorithm, &password, &salt, iterations, length)?))
+            Ok(encoded(&guest::derive_from_password(algorithm, &password, &salt, iterations, length)?))
         }
         Question::Hkdf { algorithm, secret, salt, info, bytes: length } => {
             let (secret, salt, info) = (bytes(&secret)?, bytes(&salt)?, bytes(&info)?);
-            Ok(encoded(&cipher::expand(algorithm, &secret, &salt, &info, length)?))
+            Ok(encoded(&guest::expand(algorithm, &secret, &salt, &info, length)?))
         }
         Question::ParseUrl { url, base } => {
             let base = base.map(|base| url::Url::parse(&base)).transpose().map_err(|error| error.to_string())?;

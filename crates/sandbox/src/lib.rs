@@ -9,7 +9,6 @@
 //! the app's.
 
 mod ask;
-mod cipher;
 mod frame;
 mod isolate;
 mod lock;

@@ -22,7 +22,7 @@ pub fn main() -> Result<(), String> {
     let socket = rustix::stdio::stdin();
     let isolates = Isolates::load(slot.clone(), socket).map_err(|error| format!("{error:#}"))?;
     isolates.start_ticking();
-    crate::cipher::prepare()?;
+    portcullis_crypto::guest::prepare()?;
     let walls = lock::lock_in(slot.restores_by_page())?;
     let mut connection = Connection::new(socket);
     let ready = serde_json::to_vec(&walls).map_err(|error| error.to_string())?;

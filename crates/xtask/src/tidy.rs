@@ -21,7 +21,7 @@ const IMPORTS: &[(&str, &[&str])] = &[
     ("jira", &["model", "authz", "crypto", "guard"]),
     ("apps", &["model", "authz", "crypto", "guard", "outbound"]),
     ("forge", &["model", "authz", "crypto", "guard", "apps", "outbound", "sandbox"]),
-    ("sandbox", &[]),
+    ("sandbox", &["crypto"]),
     ("console", &["model", "authz", "guard", "accounts", "jira", "apps", "forge"]),
     // The gateway serves the console's pages on the same listener.
     ("gateway", &["model", "authz", "guard", "accounts", "jira", "apps", "forge", "outbound", "console"]),

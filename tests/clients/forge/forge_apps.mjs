@@ -1,11 +1,12 @@
 // Apps with the shapes of public ones, built of the packages that those use, deployed by the unmodified command line, and their backends
 // called end to end. `apps/` holds them; the first line of each manifest says what it is.
 import { deepStrictEqual as same, match, ok } from 'node:assert';
-import { createHash, createHmac, createSign, generateKeyPairSync } from 'node:crypto';
+import { createHash, createHmac, createPublicKey, createSign, generateKeyPairSync } from 'node:crypto';
 import { rmSync } from 'node:fs';
 import { createServer } from 'node:http';
+import jwt from 'jsonwebtoken';
 import { asked, copyOf, forge, start, until } from './forge.mjs';
-import { checks, people } from './harness.mjs';
+import { BASE, checks, people } from './harness.mjs';
 
 const { ada, ben, cleo } = people;
 const check = checks('forge-apps');
@@ -162,12 +163,66 @@ await app('careless', 'settings', async ({ value, installation, address }) => {
   same(await value(cleo, 'summary', { key: '../../../../VAULT-1?x=' }).catch(() => 404), 404);
   const anything = (path, init) => value(cleo, 'anything', { path, init });
   same(await anything('/rest/api/3/project/VAULT', { method: 'PUT', headers: { 'Content-Type': 'application/json' }, body: '{"name":"Mine"}' }), 403);
-  same(await anything('/rest/api/3/issue/../../../api/portcullis/v1/users'), 404);
+  same(await anything('/rest/api/3/issue/../../../api/portcullis/v1/users'), 400);
   same(await anything('/api/portcullis/v1/users'), 404);
-  same(await anything('//evil.example/rest/api/3/myself'), 404);
+  same(await anything('//evil.example/rest/api/3/myself'), 400);
   const url = await address('knock');
   same(await post(url, '', { 'X-Knock': 'Bearer eyJhbGciOiJub25lIn0.e30.' }), { status: 500, body: 'jwt signature is required' });
 });
+
+const heard = [];
+const own = createServer(async (request, answer) => {
+  let body = '';
+  for await (const part of request) body += part;
+  const told = { path: request.url, method: request.method, headers: request.headers, body };
+  heard.push(told);
+  // The invocation token, checked as a remote's code does it.
+  const { keys } = await (await fetch(`${BASE}/.well-known/forge/jwks.json`)).json();
+  const token = request.headers.authorization.replace('Bearer ', '');
+  const { kid } = jwt.decode(token, { complete: true }).header;
+  told.claims = jwt.verify(token, createPublicKey({ key: keys.find(key => key.kid === kid), format: 'jwk' }), { algorithms: ['RS256'], issuer: 'forge/invocation-token' });
+  const asks = async (bearer, path) => (bearer ? (await fetch(`${told.claims.app.apiBaseUrl}${path}`, { headers: { Authorization: `Bearer ${bearer}` } })).status : null);
+  const user = request.headers['x-forge-oauth-user'];
+  const system = request.headers['x-forge-oauth-system'];
+  const statuses = await Promise.all([asks(user, '/rest/api/3/issue/DEMO-1'), asks(user, '/rest/api/3/issue/VAULT-1'), asks(user, '/rest/api/3/myself'), asks(system, '/rest/api/3/issue/DEMO-1'), asks(`${user}x`, '/rest/api/3/issue/DEMO-1')]);
+  if (request.url.endsWith('/away')) answer.writeHead(302, { Location: 'https://evil.example' }).end();
+  else answer.setHeader('Content-Type', 'application/json').end(JSON.stringify({ path: told.path, principal: told.claims.principal ?? null, statuses }));
+});
+await new Promise(listening => { own.listen(0, '127.0.0.1', listening); });
+const base = `http://127.0.0.1:${own.address().port}`;
+await app('remote', 'action', async ({ id, value, call }) => {
+  const answered = await value(cleo, undefined, { path: '/to?a=1', body: { any: 'thing' }, headers: { 'X-Forge-Oauth-User': 'forged', 'X-Own': 'kept' } });
+  // Scopes and the person together: VAULT is not Cleo's, and a profile needs another scope.
+  same([answered.status, answered.body], [200, { path: '/base/answers/to?a=1', principal: cleo.account_id, statuses: [200, 404, 401, 200, 401] }]);
+  const [{ claims, headers, body, method }] = heard;
+  same([method, body, headers['x-own'], claims.aud, claims.app.module], ['POST', '{"any":"thing"}', 'kept', `ari:cloud:ecosystem::app/${id}`, { type: 'jira:issueAction', key: 'action' }]);
+  same([claims.context.extension.issue.key, claims.context.accountId, claims.exp - claims.iat, /^[0-9a-f]{32}$/.test(headers['x-b3-traceid'])], ['DEMO-1', cleo.account_id, 25, true]);
+  same((await value(ben, undefined, { path: '/to' })).body.statuses.slice(0, 2), [200, 200]);
+  match((await call(cleo, undefined, { path: '/away' })).error.errorMessage, /redirects/);
+  match((await call(cleo, undefined, { path: '/../../admin' })).error.errorMessage, /leads away/);
+
+  // A function gets the tokens that the remote's own entry allows, and may not bring its own.
+  same(await value(cleo, 'ask', { remote: 'own', path: '/asked' }, { moduleKey: 'page' }), { status: 200, body: { path: '/base/asked', principal: cleo.account_id, statuses: [null, null, null, 200, 401] } });
+  match((await value(cleo, 'ask', { remote: 'closed', path: '/' }, { moduleKey: 'page' })).message, /Invalid remote key/);
+  match((await value(cleo, 'ask', { remote: 'nobody', path: '/' }, { moduleKey: 'page' })).message, /Invalid remote key/);
+
+  heard.length = 0;
+  const comment = { body: { type: 'doc', version: 1, content: [{ type: 'paragraph', content: [{ type: 'text', text: 'for the remote' }] }] } };
+  same((await asked(ben, 'POST', '/rest/api/3/issue/DEMO-1/comment', comment)).status, 201);
+  const told = await until(async () => heard.find(({ path }) => path === '/base/hears'), Boolean);
+  const event = JSON.parse(told.body);
+  same([event.eventType, event.issue.key, told.headers['x-forge-oauth-user']], ['avi:jira:commented:issue', 'DEMO-1', undefined]);
+
+  // What a remote was given ends with the app.
+  const token = (await value(cleo, undefined, { path: '/to' })) && heard.at(-1).headers['x-forge-oauth-system'];
+  const at = `${heard.at(-1).claims.app.apiBaseUrl}/rest/api/3/issue/DEMO-1`;
+  const status = async () => (await fetch(at, { headers: { Authorization: `Bearer ${token}` } })).status;
+  same(await status(), 200);
+  const { values } = (await asked(ada, 'GET', `/api/portcullis/v1/forge/installations?appId=${id}`)).body;
+  same((await asked(ada, 'DELETE', `/api/portcullis/v1/forge/installations/${values[0].id}`)).status, 204);
+  same(await status(), 401);
+}, text => text.replaceAll('OWN', base));
+own.close();
 
 for (const used of folders) rmSync(used, { recursive: true, force: true });
 await check.end();

@@ -36,7 +36,7 @@ pub async fn ensure(guard: &Guard) -> Result<(), Problem> {
 ///
 /// # Errors
 /// 500 when there is none.
-pub(super) fn current(view: &View) -> Result<Arc<SigningKey>, Problem> {
+pub fn current(view: &View) -> Result<Arc<SigningKey>, Problem> {
     let key = view.with(|snapshot| snapshot.connect().install_key().cloned());
     key.ok_or_else(|| Problem::bug("there is no key that signs installations"))
 }

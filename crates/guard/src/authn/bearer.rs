@@ -16,6 +16,7 @@ use super::{RequestHead, Scheme};
 use crate::addresses::Addresses;
 use crate::caller::{Caller, CredentialRef};
 use crate::connect::grant_of;
+use crate::forge::ForgeToken;
 use crate::snapshot::Snapshot;
 
 /// `typ` of an access token (RFC 9068, section 2.1). No other JWT of ours has it.
@@ -80,6 +81,8 @@ pub(crate) enum Presented {
     Token(Arc<AccessToken>),
     /// A Connect app's token to act for a user, its signature checked.
     ActAs(Arc<ActAsToken>),
+    /// What a remote of a Forge app was given, its seal opened.
+    Forge(ForgeToken),
     /// Three parts with dots between them, and not ours.
     OtherJwt,
     /// Any other text.
@@ -91,7 +94,7 @@ impl Presented {
         match self {
             Presented::Token(token) => token.expires_at_ms,
             Presented::ActAs(token) => token.expires_at_ms,
-            Presented::OtherJwt | Presented::Opaque => 0,
+            Presented::Forge(_) | Presented::OtherJwt | Presented::Opaque => 0,
         }
     }
 }

@@ -127,6 +127,8 @@ pub(crate) fn is_known(
         Some(Presented::ActAs(token)) => snapshot.connect().app_named(&token.app).is_some(),
         // The key that signed it may be another node's, and newer than what is known here.
         Some(Presented::OtherJwt) => false,
+        // Another node may have installed the app.
+        Some(Presented::Forge(token)) => token.caller(snapshot, nobody(head), now).is_some(),
         Some(Presented::Opaque) | None => true,
     };
     let active = |user| snapshot.policy.user(user).is_some_and(|facts| facts.active);
@@ -299,6 +301,12 @@ fn bearer_scheme(
                 _ => false,
             };
             if proven { bearer::verify(snapshot, token, bound, head, now) } else { Scheme::Failed(Failure::Bearer) }
+        }
+        (Surface::Gateway, Some(Presented::Forge(token))) if text.starts_with("Bearer ") => {
+            match token.caller(snapshot, nobody(head), now) {
+                Some(caller) => Scheme::Verified(Box::new(caller)),
+                None => Scheme::Failed(Failure::Bearer),
+            }
         }
         (Surface::Gateway, Some(Presented::Opaque)) if text.starts_with("Bearer ") => {
             basic::verify_bearer(snapshot, text.get(7..).unwrap_or_default(), head, now)

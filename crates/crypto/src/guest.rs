@@ -1,4 +1,5 @@
-//! Keys, signatures and ciphers that an app's code asks its worker for. Each question brings its key; nothing is kept.
+//! Keys, signatures and ciphers that an app's code asks its worker for: nothing of ours is protected by them. Each question brings its
+//! key; nothing is kept.
 //!
 //! A key is DER: a public one SubjectPublicKeyInfo (RFC 5280) or, for RSA, PKCS #1; a private one PKCS #8 (RFC 5208), PKCS #1 or
 //! SEC 1.
@@ -18,25 +19,45 @@ use aws_lc_rs::{hkdf, iv::FixedLength, pbkdf2};
 use serde::Deserialize;
 use std::num::NonZeroU32;
 
-use crate::ask::Algorithm;
-
 /// Iterations of one derivation: half a second of a processor.
 const ITERATIONS_MAX: u32 = 1_000_000;
 /// Bytes of one derived key.
 const DERIVED_BYTES_MAX: usize = 1_024;
 
+/// Digests by their names in Node.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "lowercase")]
+pub enum Algorithm {
+    /// MD5.
+    Md5,
+    /// SHA-1.
+    Sha1,
+    /// SHA-224.
+    Sha224,
+    /// SHA-256.
+    Sha256,
+    /// SHA-384.
+    Sha384,
+    /// SHA-512.
+    Sha512,
+}
+
+/// Why an app's code gets none; the sentence that it is told.
+pub type Refused = String;
+
 /// Lets the library look once at what it wants to know of the machine: behind the wall the question would end the worker.
 ///
 /// # Errors
 /// The machine gives no random bytes.
-pub(crate) fn prepare() -> Result<(), String> {
+#[expect(clippy::disallowed_methods, reason = "the bytes are thrown away")]
+pub fn prepare() -> Result<(), Refused> {
     aws_lc_rs::rand::fill(&mut [0; 1]).map_err(|_| "no random bytes".to_owned())
 }
 
 /// What a key is for.
-#[derive(Clone, Copy, Deserialize)]
+#[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum Scheme {
+pub enum Scheme {
     /// RSASSA-PKCS1-v1_5 (RFC 8017).
     Rsa,
     /// RSASSA-PSS with a salt as long as the digest.
@@ -52,9 +73,9 @@ pub(crate) enum Scheme {
 }
 
 /// How an ECDSA signature is written.
-#[derive(Clone, Copy, Deserialize, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
 #[serde(rename_all = "lowercase")]
-pub(crate) enum Written {
+pub enum Written {
     /// ASN.1, as Node does.
     Der,
     /// r and s one after the other, as JWS and Web Crypto do.
@@ -62,13 +83,14 @@ pub(crate) enum Written {
 }
 
 /// Block and stream ciphers by their names in Node.
-#[derive(Clone, Copy, Deserialize)]
-pub(crate) enum Mode {
-    #[serde(rename = "cbc")]
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Cipher block chaining.
     Cbc,
-    #[serde(rename = "ctr")]
+    /// Counter mode.
     Ctr,
-    #[serde(rename = "gcm")]
+    /// Galois/counter mode, with a tag of sixteen bytes.
     Gcm,
 }
 
@@ -77,12 +99,15 @@ fn unknown(what: &str) -> String {
 }
 
 /// Whether a signature is the key's, of this message.
-pub(crate) fn verify(
+///
+/// # Errors
+/// The pair of key and digest is none that is offered.
+pub fn verify(
     (scheme, hash, written): (Scheme, Algorithm, Written),
     key: &[u8],
     message: &[u8],
     signature: &[u8],
-) -> Result<bool, String> {
+) -> Result<bool, Refused> {
     use Algorithm::{Sha1, Sha256, Sha384, Sha512};
     let fixed = written == Written::Fixed;
     let by: &'static dyn VerificationAlgorithm = match (scheme, hash) {
@@ -134,12 +159,16 @@ fn signing(scheme: Scheme, written: Written) -> Option<&'static EcdsaSigningAlgo
 }
 
 /// The signature of a message.
-pub(crate) fn sign(
+///
+/// # Errors
+/// The key cannot be read, or the pair is none that is offered.
+pub fn sign(
     (scheme, hash, written): (Scheme, Algorithm, Written),
     key: &[u8],
     message: &[u8],
-) -> Result<Vec<u8>, String> {
+) -> Result<Vec<u8>, Refused> {
     use Algorithm::{Sha256, Sha384, Sha512};
+    #[expect(clippy::disallowed_methods, reason = "the library draws for itself whatever it is handed")]
     let random = SystemRandom::new();
     let failed = |_| "the key does not sign".to_owned();
     let rsa: &'static dyn sig::RsaEncoding = match (scheme, hash) {
@@ -163,7 +192,10 @@ pub(crate) fn sign(
 }
 
 /// The public key of a private one, as SubjectPublicKeyInfo.
-pub(crate) fn public_of(scheme: Scheme, key: &[u8]) -> Result<Vec<u8>, String> {
+///
+/// # Errors
+/// The key cannot be read.
+pub fn public_of(scheme: Scheme, key: &[u8]) -> Result<Vec<u8>, Refused> {
     let failed = |_| "the public key cannot be written".to_owned();
     match scheme {
         Scheme::Rsa | Scheme::RsaPss => {
@@ -179,11 +211,16 @@ pub(crate) fn public_of(scheme: Scheme, key: &[u8]) -> Result<Vec<u8>, String> {
 
 /// What a cipher works with.
 #[derive(Clone, Copy)]
-pub(crate) struct Particulars<'a> {
+pub struct Particulars<'a> {
+    /// How blocks are chained.
     pub mode: Mode,
+    /// Of AES: 16 or 32 bytes.
     pub key: &'a [u8],
+    /// 16 bytes; 12 for GCM.
     pub iv: &'a [u8],
+    /// What is authenticated and not enciphered; GCM alone.
     pub aad: &'a [u8],
+    /// Whether the last block is filled up (PKCS #7); CBC alone.
     pub padding: bool,
 }
 
@@ -214,7 +251,10 @@ impl Particulars<'_> {
     }
 
     /// The text enciphered; with GCM, its tag of sixteen bytes follows.
-    pub(crate) fn encrypt(&self, mut text: Vec<u8>) -> Result<Vec<u8>, String> {
+    ///
+    /// # Errors
+    /// A key or vector of another length, a text that does not fit, or one that does not prove itself.
+    pub fn encrypt(&self, mut text: Vec<u8>) -> Result<Vec<u8>, Refused> {
         let failed = |_| "wrong final block length".to_owned();
         let with = |iv| EncryptionContext::Iv128(iv);
         match (self.mode, self.padding) {
@@ -239,7 +279,10 @@ impl Particulars<'_> {
     }
 
     /// What [`Particulars::encrypt`] made, deciphered.
-    pub(crate) fn decrypt(&self, mut text: Vec<u8>) -> Result<Vec<u8>, String> {
+    ///
+    /// # Errors
+    /// A key or vector of another length, a text that does not fit, or one that does not prove itself.
+    pub fn decrypt(&self, mut text: Vec<u8>) -> Result<Vec<u8>, Refused> {
         let failed = |_| "bad decrypt".to_owned();
         let with = |iv| DecryptionContext::Iv128(iv);
         let plain = match (self.mode, self.padding) {
@@ -267,13 +310,16 @@ impl Particulars<'_> {
 }
 
 /// PBKDF2 (RFC 8018).
-pub(crate) fn derive_from_password(
+///
+/// # Errors
+/// The digest is not offered; more iterations or bytes are asked for than one processor has half a second for.
+pub fn derive_from_password(
     hash: Algorithm,
     password: &[u8],
     salt: &[u8],
     iterations: u32,
     bytes: usize,
-) -> Result<Vec<u8>, String> {
+) -> Result<Vec<u8>, Refused> {
     let by = match hash {
         Algorithm::Sha1 => pbkdf2::PBKDF2_HMAC_SHA1,
         Algorithm::Sha256 => pbkdf2::PBKDF2_HMAC_SHA256,
@@ -300,13 +346,10 @@ impl hkdf::KeyType for Length {
 }
 
 /// HKDF (RFC 5869).
-pub(crate) fn expand(
-    hash: Algorithm,
-    secret: &[u8],
-    salt: &[u8],
-    info: &[u8],
-    bytes: usize,
-) -> Result<Vec<u8>, String> {
+///
+/// # Errors
+/// The digest is not offered, or too many bytes are asked for.
+pub fn expand(hash: Algorithm, secret: &[u8], salt: &[u8], info: &[u8], bytes: usize) -> Result<Vec<u8>, Refused> {
     let by = match hash {
         Algorithm::Sha1 => hkdf::HKDF_SHA1_FOR_LEGACY_USE_ONLY,
         Algorithm::Sha256 => hkdf::HKDF_SHA256,

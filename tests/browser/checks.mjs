@@ -821,6 +821,23 @@ await check('an administrator sees what a Forge app may do, what it did, and end
   equal(await page.getByRole('link', { name: 'Standup notes' }).count(), 1);
 });
 
+await check('an administrator closes a project to an app, and opens it again', async visitor => {
+  const page = await visitor({ javaScriptEnabled: false });
+  await signIn(page, ada);
+  await page.goto('/admin/apps');
+  await page.getByRole('link', { name: 'App access rules' }).click();
+  await page.getByLabel('Project').selectOption('VAULT');
+  await page.getByLabel('Closed to').selectOption('*');
+  await page.getByRole('button', { name: 'Close it' }).click();
+  await page.getByRole('status').getByText('closed to it from the next request on').waitFor();
+  await page.getByLabel('Project').selectOption('VAULT');
+  await page.getByRole('button', { name: 'Close it' }).click();
+  await page.getByRole('alert').getByText('closed to this app already').waitFor();
+  await row(page, 'VAULT').locator('summary').click();
+  await page.getByRole('button', { name: 'Open VAULT to Every app' }).click();
+  await page.getByRole('status').getByText('The rule is removed').waitFor();
+});
+
 await check('a developer makes a test call, and is told what is missing', visitor => withCallback(async () => {
   const page = await visitor();
   await signIn(page, ben);
@@ -840,6 +857,7 @@ await check('a developer makes a test call, and is told what is missing', visito
 }));
 
 looks.push(
+  ['app-rules', page => page.goto('/admin/app-rules')],
   ['forge-apps', page => page.goto('/admin/forge-apps')],
   ['forge-app', async page => { await page.goto(`/admin/forge-apps/${notes}`); await page.locator('summary', { hasText: 'lines of run' }).first().click(); }],
 );

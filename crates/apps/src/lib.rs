@@ -2,6 +2,7 @@
 //! what both are told of: webhooks.
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
+pub mod access_rule;
 pub mod connect;
 pub mod edge;
 pub mod oauth;
@@ -15,6 +16,7 @@ use portcullis_guard::Handlers;
 pub fn handlers(handlers: &mut Handlers, services: &connect::Services) {
     oauth::handlers(handlers, services);
     connect::handlers(handlers, services);
+    access_rule::handlers(handlers);
     signing_key::handlers(handlers);
     webhook::handlers(handlers, services);
 }

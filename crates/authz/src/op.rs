@@ -747,6 +747,12 @@ pub static ROWS: &[&Row] = &[
     &rows::MANAGE_DELETE_SERVICE_OAUTH_CLIENT,
     &rows::MANAGE_EXPLAIN_SCOPES,
     &rows::MANAGE_ROTATE_SIGNING_KEY,
+    &rows::MANAGE_LIST_APP_RULES,
+    &rows::MANAGE_CREATE_APP_RULE,
+    &rows::MANAGE_DELETE_APP_RULE,
+    &rows::CONSOLE_APP_RULES,
+    &rows::CONSOLE_CREATE_APP_RULE,
+    &rows::CONSOLE_DELETE_APP_RULE,
     &rows::CONNECT_TOKEN,
     &rows::CONNECT_INSTALL_KEY,
     &rows::CONNECT_ADDON_INFO,
@@ -6760,6 +6766,54 @@ pub struct ManageRotateSigningKey;
 impl Operation for ManageRotateSigningKey {
     type Mode = Policy;
     const ROW: &'static Row = &rows::MANAGE_ROTATE_SIGNING_KEY;
+}
+
+/// `GET /api/portcullis/v1/app-access-rules`
+pub struct ManageListAppRules;
+
+impl Operation for ManageListAppRules {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::MANAGE_LIST_APP_RULES;
+}
+
+/// `POST /api/portcullis/v1/app-access-rules`
+pub struct ManageCreateAppRule;
+
+impl Operation for ManageCreateAppRule {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::MANAGE_CREATE_APP_RULE;
+}
+
+/// `DELETE /api/portcullis/v1/app-access-rules/{ruleId}`
+pub struct ManageDeleteAppRule;
+
+impl Operation for ManageDeleteAppRule {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::MANAGE_DELETE_APP_RULE;
+}
+
+/// `GET /admin/app-rules`
+pub struct ConsoleAppRules;
+
+impl Operation for ConsoleAppRules {
+    type Mode = Read;
+    const ROW: &'static Row = &rows::CONSOLE_APP_RULES;
+}
+
+/// `POST /admin/app-rules`
+pub struct ConsoleCreateAppRule;
+
+impl Operation for ConsoleCreateAppRule {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::CONSOLE_CREATE_APP_RULE;
+}
+
+/// `POST /admin/app-rules/{ruleId}/delete`
+pub struct ConsoleDeleteAppRule;
+
+impl Operation for ConsoleDeleteAppRule {
+    type Mode = Policy;
+    const ROW: &'static Row = &rows::CONSOLE_DELETE_APP_RULE;
 }
 
 /// `POST /oauth2/token`
@@ -17772,8 +17826,92 @@ mod rows {
         open: None,
     };
 
+    pub static MANAGE_LIST_APP_RULES: Row = Row {
+        id: "manageListAppRules", number: 742, method: Method::Get, path: "/api/portcullis/v1/app-access-rules",
+        area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::SiteAdmin,
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static MANAGE_CREATE_APP_RULE: Row = Row {
+        id: "manageCreateAppRule", number: 743, method: Method::Post, path: "/api/portcullis/v1/app-access-rules",
+        area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::SiteAdmin,
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static MANAGE_DELETE_APP_RULE: Row = Row {
+        id: "manageDeleteAppRule", number: 744, method: Method::Delete, path: "/api/portcullis/v1/app-access-rules/{ruleId}",
+        area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: true, without_second_factor: false,
+        access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::SiteAdmin,
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static CONSOLE_APP_RULES: Row = Row {
+        id: "consoleAppRules", number: 745, method: Method::Get, path: "/admin/app-rules",
+        area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
+        access: AccessSet::of(&[AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::SiteAdmin,
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static CONSOLE_CREATE_APP_RULE: Row = Row {
+        id: "consoleCreateAppRule", number: 746, method: Method::Post, path: "/admin/app-rules",
+        area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: false, without_second_factor: false,
+        access: AccessSet::of(&[AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::SiteAdmin,
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
+    pub static CONSOLE_DELETE_APP_RULE: Row = Row {
+        id: "consoleDeleteAppRule", number: 747, method: Method::Post, path: "/admin/app-rules/{ruleId}/delete",
+        area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
+        fresh: true, without_second_factor: false,
+        access: AccessSet::of(&[AccessKind::Session]),
+        classic: None,
+        granular: None,
+        connect: ConnectRule::Inaccessible,
+        permission: Expr::SiteAdmin,
+        locate: Locate::Nothing,
+        deny: Some(403), hide: false, source: Source::Ours,
+        open: None,
+    };
+
     pub static CONNECT_TOKEN: Row = Row {
-        id: "connectToken", number: 742, method: Method::Post, path: "/oauth2/token",
+        id: "connectToken", number: 748, method: Method::Post, path: "/oauth2/token",
         area: Area::Authorization, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous]),
@@ -17787,7 +17925,7 @@ mod rows {
     };
 
     pub static CONNECT_INSTALL_KEY: Row = Row {
-        id: "connectInstallKey", number: 743, method: Method::Get, path: "/connect/install-keys/{kid}",
+        id: "connectInstallKey", number: 749, method: Method::Get, path: "/connect/install-keys/{kid}",
         area: Area::Site, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::Session]),
@@ -17801,7 +17939,7 @@ mod rows {
     };
 
     pub static CONNECT_ADDON_INFO: Row = Row {
-        id: "connectAddonInfo", number: 744, method: Method::Get, path: "/rest/atlassian-connect/1/addons/{addonKey}",
+        id: "connectAddonInfo", number: 750, method: Method::Get, path: "/rest/atlassian-connect/1/addons/{addonKey}",
         area: Area::Site, mode: ModeKind::Read, anonymous: false, rule_exempt: true,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Connect]),
@@ -17815,7 +17953,7 @@ mod rows {
     };
 
     pub static UPM_SETTINGS: Row = Row {
-        id: "upmSettings", number: 745, method: Method::Get, path: "/rest/plugins/1.0/settings",
+        id: "upmSettings", number: 751, method: Method::Get, path: "/rest/plugins/1.0/settings",
         area: Area::Site, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -17829,7 +17967,7 @@ mod rows {
     };
 
     pub static UPM_LIST: Row = Row {
-        id: "upmList", number: 746, method: Method::Get, path: "/rest/plugins/1.0",
+        id: "upmList", number: 752, method: Method::Get, path: "/rest/plugins/1.0",
         area: Area::Site, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -17843,7 +17981,7 @@ mod rows {
     };
 
     pub static UPM_INSTALL: Row = Row {
-        id: "upmInstall", number: 747, method: Method::Post, path: "/rest/plugins/1.0",
+        id: "upmInstall", number: 753, method: Method::Post, path: "/rest/plugins/1.0",
         area: Area::Site, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -17857,7 +17995,7 @@ mod rows {
     };
 
     pub static UPM_TASK: Row = Row {
-        id: "upmTask", number: 748, method: Method::Get, path: "/rest/plugins/1.0/pending/{taskId}",
+        id: "upmTask", number: 754, method: Method::Get, path: "/rest/plugins/1.0/pending/{taskId}",
         area: Area::Site, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -17871,7 +18009,7 @@ mod rows {
     };
 
     pub static UPM_PLUGIN: Row = Row {
-        id: "upmPlugin", number: 749, method: Method::Get, path: "/rest/plugins/1.0/{pluginKey}",
+        id: "upmPlugin", number: 755, method: Method::Get, path: "/rest/plugins/1.0/{pluginKey}",
         area: Area::Site, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -17885,7 +18023,7 @@ mod rows {
     };
 
     pub static UPM_UNINSTALL: Row = Row {
-        id: "upmUninstall", number: 750, method: Method::Delete, path: "/rest/plugins/1.0/{pluginKey}",
+        id: "upmUninstall", number: 756, method: Method::Delete, path: "/rest/plugins/1.0/{pluginKey}",
         area: Area::Site, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -17899,7 +18037,7 @@ mod rows {
     };
 
     pub static MANAGE_LIST_CONNECT_APPS: Row = Row {
-        id: "manageListConnectApps", number: 751, method: Method::Get, path: "/api/portcullis/v1/connect-apps",
+        id: "manageListConnectApps", number: 757, method: Method::Get, path: "/api/portcullis/v1/connect-apps",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -17913,7 +18051,7 @@ mod rows {
     };
 
     pub static MANAGE_PREVIEW_CONNECT_APP: Row = Row {
-        id: "managePreviewConnectApp", number: 752, method: Method::Post, path: "/api/portcullis/v1/connect-apps/preview",
+        id: "managePreviewConnectApp", number: 758, method: Method::Post, path: "/api/portcullis/v1/connect-apps/preview",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -17927,7 +18065,7 @@ mod rows {
     };
 
     pub static MANAGE_INSTALL_CONNECT_APP: Row = Row {
-        id: "manageInstallConnectApp", number: 753, method: Method::Post, path: "/api/portcullis/v1/connect-apps",
+        id: "manageInstallConnectApp", number: 759, method: Method::Post, path: "/api/portcullis/v1/connect-apps",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: true, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -17941,7 +18079,7 @@ mod rows {
     };
 
     pub static MANAGE_GET_CONNECT_APP: Row = Row {
-        id: "manageGetConnectApp", number: 754, method: Method::Get, path: "/api/portcullis/v1/connect-apps/{appKey}",
+        id: "manageGetConnectApp", number: 760, method: Method::Get, path: "/api/portcullis/v1/connect-apps/{appKey}",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -17955,7 +18093,7 @@ mod rows {
     };
 
     pub static MANAGE_ENABLE_CONNECT_APP: Row = Row {
-        id: "manageEnableConnectApp", number: 755, method: Method::Post, path: "/api/portcullis/v1/connect-apps/{appKey}/enable",
+        id: "manageEnableConnectApp", number: 761, method: Method::Post, path: "/api/portcullis/v1/connect-apps/{appKey}/enable",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -17969,7 +18107,7 @@ mod rows {
     };
 
     pub static MANAGE_DISABLE_CONNECT_APP: Row = Row {
-        id: "manageDisableConnectApp", number: 756, method: Method::Post, path: "/api/portcullis/v1/connect-apps/{appKey}/disable",
+        id: "manageDisableConnectApp", number: 762, method: Method::Post, path: "/api/portcullis/v1/connect-apps/{appKey}/disable",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -17983,7 +18121,7 @@ mod rows {
     };
 
     pub static MANAGE_UNINSTALL_CONNECT_APP: Row = Row {
-        id: "manageUninstallConnectApp", number: 757, method: Method::Delete, path: "/api/portcullis/v1/connect-apps/{appKey}",
+        id: "manageUninstallConnectApp", number: 763, method: Method::Delete, path: "/api/portcullis/v1/connect-apps/{appKey}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -17997,7 +18135,7 @@ mod rows {
     };
 
     pub static CONSOLE_CONNECT_APPS: Row = Row {
-        id: "consoleConnectApps", number: 758, method: Method::Get, path: "/admin/connect-apps",
+        id: "consoleConnectApps", number: 764, method: Method::Get, path: "/admin/connect-apps",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
@@ -18011,7 +18149,7 @@ mod rows {
     };
 
     pub static CONSOLE_PREVIEW_CONNECT_APP: Row = Row {
-        id: "consolePreviewConnectApp", number: 759, method: Method::Post, path: "/admin/connect-apps/preview",
+        id: "consolePreviewConnectApp", number: 765, method: Method::Post, path: "/admin/connect-apps/preview",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
@@ -18025,7 +18163,7 @@ mod rows {
     };
 
     pub static CONSOLE_INSTALL_CONNECT_APP: Row = Row {
-        id: "consoleInstallConnectApp", number: 760, method: Method::Post, path: "/admin/connect-apps",
+        id: "consoleInstallConnectApp", number: 766, method: Method::Post, path: "/admin/connect-apps",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: true, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
@@ -18039,7 +18177,7 @@ mod rows {
     };
 
     pub static CONSOLE_ENABLE_CONNECT_APP: Row = Row {
-        id: "consoleEnableConnectApp", number: 761, method: Method::Post, path: "/admin/connect-apps/{appKey}/enable",
+        id: "consoleEnableConnectApp", number: 767, method: Method::Post, path: "/admin/connect-apps/{appKey}/enable",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
@@ -18053,7 +18191,7 @@ mod rows {
     };
 
     pub static CONSOLE_DISABLE_CONNECT_APP: Row = Row {
-        id: "consoleDisableConnectApp", number: 762, method: Method::Post, path: "/admin/connect-apps/{appKey}/disable",
+        id: "consoleDisableConnectApp", number: 768, method: Method::Post, path: "/admin/connect-apps/{appKey}/disable",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
@@ -18067,7 +18205,7 @@ mod rows {
     };
 
     pub static CONSOLE_UNINSTALL_CONNECT_APP: Row = Row {
-        id: "consoleUninstallConnectApp", number: 763, method: Method::Post, path: "/admin/connect-apps/{appKey}/uninstall",
+        id: "consoleUninstallConnectApp", number: 769, method: Method::Post, path: "/admin/connect-apps/{appKey}/uninstall",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
@@ -18081,7 +18219,7 @@ mod rows {
     };
 
     pub static MANAGE_LIST_CONNECT_DELIVERIES: Row = Row {
-        id: "manageListConnectDeliveries", number: 764, method: Method::Get, path: "/api/portcullis/v1/connect-apps/{appKey}/deliveries",
+        id: "manageListConnectDeliveries", number: 770, method: Method::Get, path: "/api/portcullis/v1/connect-apps/{appKey}/deliveries",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -18095,7 +18233,7 @@ mod rows {
     };
 
     pub static MANAGE_REDELIVER_CONNECT: Row = Row {
-        id: "manageRedeliverConnect", number: 765, method: Method::Post, path: "/api/portcullis/v1/connect-apps/{appKey}/deliveries/{deliveryId}/redeliver",
+        id: "manageRedeliverConnect", number: 771, method: Method::Post, path: "/api/portcullis/v1/connect-apps/{appKey}/deliveries/{deliveryId}/redeliver",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -18109,7 +18247,7 @@ mod rows {
     };
 
     pub static CONSOLE_FORGE_APPS: Row = Row {
-        id: "consoleForgeApps", number: 766, method: Method::Get, path: "/admin/forge-apps",
+        id: "consoleForgeApps", number: 772, method: Method::Get, path: "/admin/forge-apps",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
@@ -18123,7 +18261,7 @@ mod rows {
     };
 
     pub static CONSOLE_FORGE_APP: Row = Row {
-        id: "consoleForgeApp", number: 767, method: Method::Get, path: "/admin/forge-apps/{installationId}",
+        id: "consoleForgeApp", number: 773, method: Method::Get, path: "/admin/forge-apps/{installationId}",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
@@ -18137,7 +18275,7 @@ mod rows {
     };
 
     pub static CONSOLE_UNINSTALL_FORGE_APP: Row = Row {
-        id: "consoleUninstallForgeApp", number: 768, method: Method::Post, path: "/admin/forge-apps/{installationId}/uninstall",
+        id: "consoleUninstallForgeApp", number: 774, method: Method::Post, path: "/admin/forge-apps/{installationId}/uninstall",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
@@ -18151,7 +18289,7 @@ mod rows {
     };
 
     pub static CONSOLE_CONNECT_DELIVERIES: Row = Row {
-        id: "consoleConnectDeliveries", number: 769, method: Method::Get, path: "/admin/connect-apps/{appKey}/deliveries",
+        id: "consoleConnectDeliveries", number: 775, method: Method::Get, path: "/admin/connect-apps/{appKey}/deliveries",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
@@ -18165,7 +18303,7 @@ mod rows {
     };
 
     pub static CONSOLE_CONNECT_REDELIVER: Row = Row {
-        id: "consoleConnectRedeliver", number: 770, method: Method::Post, path: "/admin/connect-apps/{appKey}/deliveries/{deliveryId}/redeliver",
+        id: "consoleConnectRedeliver", number: 776, method: Method::Post, path: "/admin/connect-apps/{appKey}/deliveries/{deliveryId}/redeliver",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
@@ -18179,7 +18317,7 @@ mod rows {
     };
 
     pub static CONSOLE_OAUTH_DELIVERIES: Row = Row {
-        id: "consoleOauthDeliveries", number: 771, method: Method::Get, path: "/console/apps/{appId}/deliveries",
+        id: "consoleOauthDeliveries", number: 777, method: Method::Get, path: "/console/apps/{appId}/deliveries",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
@@ -18193,7 +18331,7 @@ mod rows {
     };
 
     pub static CONSOLE_OAUTH_REDELIVER: Row = Row {
-        id: "consoleOauthRedeliver", number: 772, method: Method::Post, path: "/console/apps/{appId}/deliveries/{deliveryId}/redeliver",
+        id: "consoleOauthRedeliver", number: 778, method: Method::Post, path: "/console/apps/{appId}/deliveries/{deliveryId}/redeliver",
         area: Area::Console, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
@@ -18207,7 +18345,7 @@ mod rows {
     };
 
     pub static CONSOLE_CONNECT_PAGE: Row = Row {
-        id: "consoleConnectPage", number: 773, method: Method::Get, path: "/plugins/servlet/ac/{appKey}/{moduleKey}",
+        id: "consoleConnectPage", number: 779, method: Method::Get, path: "/plugins/servlet/ac/{appKey}/{moduleKey}",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
@@ -18221,7 +18359,7 @@ mod rows {
     };
 
     pub static CONSOLE_CONNECT_CONTEXT_TOKEN: Row = Row {
-        id: "consoleConnectContextToken", number: 774, method: Method::Post, path: "/plugins/servlet/ac/{appKey}/{moduleKey}/token",
+        id: "consoleConnectContextToken", number: 780, method: Method::Post, path: "/plugins/servlet/ac/{appKey}/{moduleKey}/token",
         area: Area::Console, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Session]),
@@ -18235,7 +18373,7 @@ mod rows {
     };
 
     pub static CONNECT_SCRIPT: Row = Row {
-        id: "connectScript", number: 775, method: Method::Get, path: "/atlassian-connect/{file}",
+        id: "connectScript", number: 781, method: Method::Get, path: "/atlassian-connect/{file}",
         area: Area::Console, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::Session]),
@@ -18249,7 +18387,7 @@ mod rows {
     };
 
     pub static MANAGE_LIST_FORGE_APPS: Row = Row {
-        id: "manageListForgeApps", number: 776, method: Method::Get, path: "/api/portcullis/v1/forge/apps",
+        id: "manageListForgeApps", number: 782, method: Method::Get, path: "/api/portcullis/v1/forge/apps",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -18263,7 +18401,7 @@ mod rows {
     };
 
     pub static MANAGE_CREATE_FORGE_APP: Row = Row {
-        id: "manageCreateForgeApp", number: 777, method: Method::Post, path: "/api/portcullis/v1/forge/apps",
+        id: "manageCreateForgeApp", number: 783, method: Method::Post, path: "/api/portcullis/v1/forge/apps",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -18277,7 +18415,7 @@ mod rows {
     };
 
     pub static MANAGE_GET_FORGE_APP: Row = Row {
-        id: "manageGetForgeApp", number: 778, method: Method::Get, path: "/api/portcullis/v1/forge/apps/{appId}",
+        id: "manageGetForgeApp", number: 784, method: Method::Get, path: "/api/portcullis/v1/forge/apps/{appId}",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -18291,7 +18429,7 @@ mod rows {
     };
 
     pub static MANAGE_CREATE_FORGE_ENVIRONMENT: Row = Row {
-        id: "manageCreateForgeEnvironment", number: 779, method: Method::Post, path: "/api/portcullis/v1/forge/apps/{appId}/environments",
+        id: "manageCreateForgeEnvironment", number: 785, method: Method::Post, path: "/api/portcullis/v1/forge/apps/{appId}/environments",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -18305,7 +18443,7 @@ mod rows {
     };
 
     pub static MANAGE_DELETE_FORGE_ENVIRONMENT: Row = Row {
-        id: "manageDeleteForgeEnvironment", number: 780, method: Method::Delete, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}",
+        id: "manageDeleteForgeEnvironment", number: 786, method: Method::Delete, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -18319,7 +18457,7 @@ mod rows {
     };
 
     pub static MANAGE_CREATE_FORGE_UPLOAD: Row = Row {
-        id: "manageCreateForgeUpload", number: 781, method: Method::Post, path: "/api/portcullis/v1/forge/apps/{appId}/uploads",
+        id: "manageCreateForgeUpload", number: 787, method: Method::Post, path: "/api/portcullis/v1/forge/apps/{appId}/uploads",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -18333,7 +18471,7 @@ mod rows {
     };
 
     pub static MANAGE_DEPLOY_FORGE: Row = Row {
-        id: "manageDeployForge", number: 782, method: Method::Post, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/deployments",
+        id: "manageDeployForge", number: 788, method: Method::Post, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/deployments",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -18347,7 +18485,7 @@ mod rows {
     };
 
     pub static MANAGE_GET_FORGE_DEPLOYMENT: Row = Row {
-        id: "manageGetForgeDeployment", number: 783, method: Method::Get, path: "/api/portcullis/v1/forge/apps/{appId}/deployments/{deploymentId}",
+        id: "manageGetForgeDeployment", number: 789, method: Method::Get, path: "/api/portcullis/v1/forge/apps/{appId}/deployments/{deploymentId}",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -18361,7 +18499,7 @@ mod rows {
     };
 
     pub static MANAGE_LIST_FORGE_VARIABLES: Row = Row {
-        id: "manageListForgeVariables", number: 784, method: Method::Get, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/variables",
+        id: "manageListForgeVariables", number: 790, method: Method::Get, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/variables",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -18375,7 +18513,7 @@ mod rows {
     };
 
     pub static MANAGE_SET_FORGE_VARIABLE: Row = Row {
-        id: "manageSetForgeVariable", number: 785, method: Method::Put, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/variables/{variableKey}",
+        id: "manageSetForgeVariable", number: 791, method: Method::Put, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/variables/{variableKey}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -18389,7 +18527,7 @@ mod rows {
     };
 
     pub static MANAGE_DELETE_FORGE_VARIABLE: Row = Row {
-        id: "manageDeleteForgeVariable", number: 786, method: Method::Delete, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/variables/{variableKey}",
+        id: "manageDeleteForgeVariable", number: 792, method: Method::Delete, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/variables/{variableKey}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -18403,7 +18541,7 @@ mod rows {
     };
 
     pub static MANAGE_FORGE_LOGS: Row = Row {
-        id: "manageForgeLogs", number: 787, method: Method::Get, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/logs",
+        id: "manageForgeLogs", number: 793, method: Method::Get, path: "/api/portcullis/v1/forge/apps/{appId}/environments/{environmentKey}/logs",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -18417,7 +18555,7 @@ mod rows {
     };
 
     pub static MANAGE_LIST_FORGE_INSTALLATIONS: Row = Row {
-        id: "manageListForgeInstallations", number: 788, method: Method::Get, path: "/api/portcullis/v1/forge/installations",
+        id: "manageListForgeInstallations", number: 794, method: Method::Get, path: "/api/portcullis/v1/forge/installations",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -18431,7 +18569,7 @@ mod rows {
     };
 
     pub static MANAGE_INSTALL_FORGE: Row = Row {
-        id: "manageInstallForge", number: 789, method: Method::Post, path: "/api/portcullis/v1/forge/installations",
+        id: "manageInstallForge", number: 795, method: Method::Post, path: "/api/portcullis/v1/forge/installations",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: true, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -18445,7 +18583,7 @@ mod rows {
     };
 
     pub static MANAGE_UPGRADE_FORGE: Row = Row {
-        id: "manageUpgradeForge", number: 790, method: Method::Post, path: "/api/portcullis/v1/forge/installations/{installationId}/upgrade",
+        id: "manageUpgradeForge", number: 796, method: Method::Post, path: "/api/portcullis/v1/forge/installations/{installationId}/upgrade",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: true, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -18459,7 +18597,7 @@ mod rows {
     };
 
     pub static MANAGE_UNINSTALL_FORGE: Row = Row {
-        id: "manageUninstallForge", number: 791, method: Method::Delete, path: "/api/portcullis/v1/forge/installations/{installationId}",
+        id: "manageUninstallForge", number: 797, method: Method::Delete, path: "/api/portcullis/v1/forge/installations/{installationId}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -18473,7 +18611,7 @@ mod rows {
     };
 
     pub static MANAGE_EXPORT_FORGE_DATA: Row = Row {
-        id: "manageExportForgeData", number: 792, method: Method::Get, path: "/api/portcullis/v1/forge/installations/{installationId}/data",
+        id: "manageExportForgeData", number: 798, method: Method::Get, path: "/api/portcullis/v1/forge/installations/{installationId}/data",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -18487,7 +18625,7 @@ mod rows {
     };
 
     pub static MANAGE_INVOKE_FORGE: Row = Row {
-        id: "manageInvokeForge", number: 793, method: Method::Post, path: "/api/portcullis/v1/forge/installations/{installationId}/invoke",
+        id: "manageInvokeForge", number: 799, method: Method::Post, path: "/api/portcullis/v1/forge/installations/{installationId}/invoke",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -18501,7 +18639,7 @@ mod rows {
     };
 
     pub static MANAGE_LIST_FORGE_WEB_TRIGGERS: Row = Row {
-        id: "manageListForgeWebTriggers", number: 794, method: Method::Get, path: "/api/portcullis/v1/forge/installations/{installationId}/web-triggers",
+        id: "manageListForgeWebTriggers", number: 800, method: Method::Get, path: "/api/portcullis/v1/forge/installations/{installationId}/web-triggers",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -18515,7 +18653,7 @@ mod rows {
     };
 
     pub static MANAGE_CREATE_FORGE_WEB_TRIGGER: Row = Row {
-        id: "manageCreateForgeWebTrigger", number: 795, method: Method::Post, path: "/api/portcullis/v1/forge/installations/{installationId}/web-triggers",
+        id: "manageCreateForgeWebTrigger", number: 801, method: Method::Post, path: "/api/portcullis/v1/forge/installations/{installationId}/web-triggers",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -18529,7 +18667,7 @@ mod rows {
     };
 
     pub static MANAGE_DELETE_FORGE_WEB_TRIGGER: Row = Row {
-        id: "manageDeleteForgeWebTrigger", number: 796, method: Method::Delete, path: "/api/portcullis/v1/forge/installations/{installationId}/web-triggers/{triggerId}",
+        id: "manageDeleteForgeWebTrigger", number: 802, method: Method::Delete, path: "/api/portcullis/v1/forge/installations/{installationId}/web-triggers/{triggerId}",
         area: Area::Management, mode: ModeKind::Policy, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -18543,7 +18681,7 @@ mod rows {
     };
 
     pub static FORGE_GRAPHQL: Row = Row {
-        id: "forgeGraphql", number: 797, method: Method::Post, path: "/graphql",
+        id: "forgeGraphql", number: 803, method: Method::Post, path: "/graphql",
         area: Area::Management, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::ApiToken, AccessKind::Session]),
@@ -18557,7 +18695,7 @@ mod rows {
     };
 
     pub static FORGE_UPLOAD: Row = Row {
-        id: "forgeUpload", number: 798, method: Method::Put, path: "/forge/uploads/{address}",
+        id: "forgeUpload", number: 804, method: Method::Put, path: "/forge/uploads/{address}",
         area: Area::Site, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::Session]),
@@ -18571,7 +18709,7 @@ mod rows {
     };
 
     pub static FORGE_WEB_TRIGGER_GET: Row = Row {
-        id: "forgeWebTriggerGet", number: 799, method: Method::Get, path: "/x1/{address}",
+        id: "forgeWebTriggerGet", number: 805, method: Method::Get, path: "/x1/{address}",
         area: Area::Site, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::Session]),
@@ -18585,7 +18723,7 @@ mod rows {
     };
 
     pub static FORGE_WEB_TRIGGER_POST: Row = Row {
-        id: "forgeWebTriggerPost", number: 800, method: Method::Post, path: "/x1/{address}",
+        id: "forgeWebTriggerPost", number: 806, method: Method::Post, path: "/x1/{address}",
         area: Area::Site, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::Session]),
@@ -18599,7 +18737,7 @@ mod rows {
     };
 
     pub static FORGE_WEB_TRIGGER_PUT: Row = Row {
-        id: "forgeWebTriggerPut", number: 801, method: Method::Put, path: "/x1/{address}",
+        id: "forgeWebTriggerPut", number: 807, method: Method::Put, path: "/x1/{address}",
         area: Area::Site, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::Session]),
@@ -18613,7 +18751,7 @@ mod rows {
     };
 
     pub static FORGE_WEB_TRIGGER_DELETE: Row = Row {
-        id: "forgeWebTriggerDelete", number: 802, method: Method::Delete, path: "/x1/{address}",
+        id: "forgeWebTriggerDelete", number: 808, method: Method::Delete, path: "/x1/{address}",
         area: Area::Site, mode: ModeKind::Read, anonymous: true, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::Session]),
@@ -18627,7 +18765,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_GET: Row = Row {
-        id: "forgeKvsGet", number: 803, method: Method::Post, path: "/forge/storage/kvs/v1/get",
+        id: "forgeKvsGet", number: 809, method: Method::Post, path: "/forge/storage/kvs/v1/get",
         area: Area::Gateway, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Forge]),
@@ -18641,7 +18779,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_QUERY: Row = Row {
-        id: "forgeKvsQuery", number: 804, method: Method::Post, path: "/forge/storage/kvs/v1/query",
+        id: "forgeKvsQuery", number: 810, method: Method::Post, path: "/forge/storage/kvs/v1/query",
         area: Area::Gateway, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Forge]),
@@ -18655,7 +18793,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_SECRET_GET: Row = Row {
-        id: "forgeKvsSecretGet", number: 805, method: Method::Post, path: "/forge/storage/kvs/v1/secret/get",
+        id: "forgeKvsSecretGet", number: 811, method: Method::Post, path: "/forge/storage/kvs/v1/secret/get",
         area: Area::Gateway, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Forge]),
@@ -18669,7 +18807,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_ENTITY_GET: Row = Row {
-        id: "forgeKvsEntityGet", number: 806, method: Method::Post, path: "/forge/storage/kvs/v1/entity/get",
+        id: "forgeKvsEntityGet", number: 812, method: Method::Post, path: "/forge/storage/kvs/v1/entity/get",
         area: Area::Gateway, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Forge]),
@@ -18683,7 +18821,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_ENTITY_QUERY: Row = Row {
-        id: "forgeKvsEntityQuery", number: 807, method: Method::Post, path: "/forge/storage/kvs/v1/entity/query",
+        id: "forgeKvsEntityQuery", number: 813, method: Method::Post, path: "/forge/storage/kvs/v1/entity/query",
         area: Area::Gateway, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Forge]),
@@ -18697,7 +18835,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_BATCH_GET: Row = Row {
-        id: "forgeKvsBatchGet", number: 808, method: Method::Post, path: "/forge/storage/kvs/v1/batch/get",
+        id: "forgeKvsBatchGet", number: 814, method: Method::Post, path: "/forge/storage/kvs/v1/batch/get",
         area: Area::Gateway, mode: ModeKind::Read, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Forge]),
@@ -18711,7 +18849,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_SET: Row = Row {
-        id: "forgeKvsSet", number: 809, method: Method::Post, path: "/forge/storage/kvs/v1/set",
+        id: "forgeKvsSet", number: 815, method: Method::Post, path: "/forge/storage/kvs/v1/set",
         area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Forge]),
@@ -18725,7 +18863,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_DELETE: Row = Row {
-        id: "forgeKvsDelete", number: 810, method: Method::Post, path: "/forge/storage/kvs/v1/delete",
+        id: "forgeKvsDelete", number: 816, method: Method::Post, path: "/forge/storage/kvs/v1/delete",
         area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Forge]),
@@ -18739,7 +18877,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_SECRET_SET: Row = Row {
-        id: "forgeKvsSecretSet", number: 811, method: Method::Post, path: "/forge/storage/kvs/v1/secret/set",
+        id: "forgeKvsSecretSet", number: 817, method: Method::Post, path: "/forge/storage/kvs/v1/secret/set",
         area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Forge]),
@@ -18753,7 +18891,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_SECRET_DELETE: Row = Row {
-        id: "forgeKvsSecretDelete", number: 812, method: Method::Post, path: "/forge/storage/kvs/v1/secret/delete",
+        id: "forgeKvsSecretDelete", number: 818, method: Method::Post, path: "/forge/storage/kvs/v1/secret/delete",
         area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Forge]),
@@ -18767,7 +18905,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_ENTITY_SET: Row = Row {
-        id: "forgeKvsEntitySet", number: 813, method: Method::Post, path: "/forge/storage/kvs/v1/entity/set",
+        id: "forgeKvsEntitySet", number: 819, method: Method::Post, path: "/forge/storage/kvs/v1/entity/set",
         area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Forge]),
@@ -18781,7 +18919,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_ENTITY_DELETE: Row = Row {
-        id: "forgeKvsEntityDelete", number: 814, method: Method::Post, path: "/forge/storage/kvs/v1/entity/delete",
+        id: "forgeKvsEntityDelete", number: 820, method: Method::Post, path: "/forge/storage/kvs/v1/entity/delete",
         area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Forge]),
@@ -18795,7 +18933,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_BATCH_SET: Row = Row {
-        id: "forgeKvsBatchSet", number: 815, method: Method::Post, path: "/forge/storage/kvs/v1/batch/set",
+        id: "forgeKvsBatchSet", number: 821, method: Method::Post, path: "/forge/storage/kvs/v1/batch/set",
         area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Forge]),
@@ -18809,7 +18947,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_BATCH_DELETE: Row = Row {
-        id: "forgeKvsBatchDelete", number: 816, method: Method::Post, path: "/forge/storage/kvs/v1/batch/delete",
+        id: "forgeKvsBatchDelete", number: 822, method: Method::Post, path: "/forge/storage/kvs/v1/batch/delete",
         area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Forge]),
@@ -18823,7 +18961,7 @@ mod rows {
     };
 
     pub static FORGE_KVS_TRANSACTION: Row = Row {
-        id: "forgeKvsTransaction", number: 817, method: Method::Post, path: "/forge/storage/kvs/v1/transaction",
+        id: "forgeKvsTransaction", number: 823, method: Method::Post, path: "/forge/storage/kvs/v1/transaction",
         area: Area::Gateway, mode: ModeKind::Write, anonymous: false, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Forge]),
@@ -18837,7 +18975,7 @@ mod rows {
     };
 
     pub static FORGE_UPLOAD_RESOURCE: Row = Row {
-        id: "forgeUploadResource", number: 818, method: Method::Post, path: "/forge/uploads/{address}",
+        id: "forgeUploadResource", number: 824, method: Method::Post, path: "/forge/uploads/{address}",
         area: Area::Site, mode: ModeKind::Write, anonymous: true, rule_exempt: false,
         fresh: false, without_second_factor: false,
         access: AccessSet::of(&[AccessKind::Anonymous, AccessKind::ApiToken, AccessKind::Session]),

@@ -737,6 +737,20 @@ pub struct Visibility {
     pub conditional_levels: Vec<(ProjectId, LevelId, Condition)>,
 }
 
+impl Visibility {
+    /// The same without some projects: those that are closed to the app that asks.
+    #[must_use]
+    pub fn without(mut self, closed: &[ProjectId]) -> Self {
+        if !closed.is_empty() {
+            self.projects.retain(|project| !closed.contains(project));
+            self.conditional.retain(|(project, _)| !closed.contains(project));
+            self.levels.retain(|(project, _)| !closed.contains(project));
+            self.conditional_levels.retain(|(project, ..)| !closed.contains(project));
+        }
+        self
+    }
+}
+
 /// What each holder has been granted.
 fn by_holder(grants: &[(ProjectPermission, HolderFacts)]) -> Box<[(Holder, ProjectPermissionSet)]> {
     let mut out: HashMap<Holder, Vec<ProjectPermission>> = HashMap::new();

@@ -113,6 +113,8 @@ pub(crate) fn notice(word: Option<&str>) -> &'static str {
         Some("app-started") => "The app may work again.",
         Some("app-uninstalled") => "The app is uninstalled.",
         Some("sent-again") => "It is sent again.",
+        Some("rule-added") => "The project is closed to it from the next request on.",
+        Some("rule-removed") => "The rule is removed.",
         Some("factor-removed") => "Your second factor is removed.",
         Some("saved") => "Saved.",
         Some("signed-out") => "You are signed out.",

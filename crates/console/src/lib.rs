@@ -7,6 +7,7 @@
 mod account;
 mod admin_apps;
 mod api_tokens;
+mod app_rules;
 mod assets;
 mod browse;
 mod connect_apps;
@@ -48,6 +49,7 @@ pub fn handlers(handlers: &mut Handlers, services: &Services, forge: &Forge) {
     connected_apps::handlers(handlers);
     developer::handlers(handlers, services);
     admin_apps::handlers(handlers);
+    app_rules::handlers(handlers);
     connect_apps::handlers(handlers, services);
     forge_apps::handlers(handlers, forge);
     deliveries::handlers(handlers);

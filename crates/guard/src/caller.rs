@@ -6,10 +6,11 @@ use std::sync::Arc;
 use portcullis_authz::{ConnectGrant, Subject};
 use portcullis_crypto::{PlainToken, TokenKind};
 use portcullis_model::{
-    AccessKind, ApiTokenId, AppGrantId, AppId, ConnectAppId, ForgeInstallationId, ScopeSet, SessionId, Surface,
-    TokenFamilyId, UserId,
+    AccessKind, ApiTokenId, AppGrantId, AppId, ConnectAppId, ForgeInstallationId, ProjectId, ScopeSet, SessionId,
+    Surface, TokenFamilyId, UserId,
 };
 
+use crate::app_rules::AppRules;
 use crate::authn::bearer::AccessToken;
 use crate::authn::client::ClientProof;
 use crate::authn::connect::ActAsToken;
@@ -68,6 +69,8 @@ impl SessionRef {
 #[derive(Clone, Debug)]
 pub struct Caller {
     pub(crate) access: AccessKind,
+    /// Whether the operation is one that app access rules leave alone.
+    pub(crate) rule_exempt: bool,
     pub(crate) surface: Surface,
     pub(crate) user: Option<UserId>,
     pub(crate) account_id: Option<String>,
@@ -226,8 +229,30 @@ impl Caller {
         self.address
     }
 
-    /// The same as the engine sees it.
-    pub(crate) fn subject(&self) -> Subject<'static> {
+    /// The app that asks, as app access rules name it; `None` when it is no app.
+    pub(crate) fn app_word(&self) -> Option<String> {
+        let kind = match self.credential {
+            CredentialRef::AccessToken { .. } => "oauth:",
+            CredentialRef::Connect(_) | CredentialRef::ActAs(_) | CredentialRef::Framed { .. } => "connect:",
+            CredentialRef::Forge(_) => "forge:",
+            CredentialRef::None | CredentialRef::ApiToken(_) | CredentialRef::Session(_) | CredentialRef::Operator => {
+                return None;
+            }
+        };
+        let name = self.actor.as_deref().and_then(|actor| actor.split_once(':')).map_or("", |(_, name)| name);
+        Some(format!("{kind}{name}"))
+    }
+
+    /// The projects that app access rules close to the caller.
+    pub(crate) fn closed<'a>(&self, rules: &'a AppRules) -> &'a [ProjectId] {
+        if rules.is_empty() {
+            return &[];
+        }
+        self.app_word().map_or(&[], |app| rules.closed_to(&app))
+    }
+
+    /// The same as the engine sees it, with the projects that are closed to it.
+    pub(crate) fn subject<'a>(&self, rules: &'a AppRules) -> Subject<'a> {
         Subject {
             access: self.access,
             user: self.user,
@@ -235,7 +260,7 @@ impl Caller {
             connect: self.connect,
             app_only: self.app_only,
             in_page: matches!(self.credential, CredentialRef::Framed { .. }),
-            blocked: &[],
+            blocked: self.closed(rules),
         }
     }
 

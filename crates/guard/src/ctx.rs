@@ -88,7 +88,17 @@ impl View {
 
     /// Whether the caller holds a project permission, on an issue when one is given.
     pub fn may(&self, permission: ProjectPermission, project: ProjectId, issue: Option<&IssueFacts>) -> bool {
-        self.is_ours() || self.user_may(self.caller.user, permission, project, issue)
+        self.is_ours() || (!self.is_closed(project) && self.user_may(self.caller.user, permission, project, issue))
+    }
+
+    /// Whether app access rules keep the caller out of a project's content in this operation.
+    fn is_closed(&self, project: ProjectId) -> bool {
+        !self.caller.rule_exempt && self.with(|snapshot| self.caller.closed(&snapshot.app_rules).contains(&project))
+    }
+
+    /// The projects that app access rules close to the caller, for an app that asks.
+    pub fn closed_to_caller(&self) -> Vec<ProjectId> {
+        self.with(|snapshot| self.caller.closed(&snapshot.app_rules).to_vec())
     }
 
     /// Whether the caller is the operator or a job of ours, who have the database in hand anyway.
@@ -119,9 +129,15 @@ impl View {
 
     /// What the caller may see; the filter of lists and searches.
     pub fn visibility(&self) -> Visibility {
-        self.with(|snapshot| match self.is_ours() {
-            true => snapshot.policy.visibility_of_everything(),
-            false => snapshot.policy.visibility(self.caller.user),
+        self.with(|snapshot| {
+            if self.is_ours() {
+                return snapshot.policy.visibility_of_everything();
+            }
+            let visible = snapshot.policy.visibility(self.caller.user);
+            if self.caller.rule_exempt {
+                return visible;
+            }
+            visible.without(self.caller.closed(&snapshot.app_rules))
         })
     }
 

@@ -565,6 +565,7 @@ impl Guard {
     fn actor(&self, access: AccessKind, actor: String) -> Caller {
         Caller {
             access,
+            rule_exempt: false,
             surface: Surface::Operations,
             user: None,
             account_id: None,
@@ -652,7 +653,7 @@ impl Guard {
         let at = tx.revision();
         let decision = self.with_snapshot(|snapshot| {
             let same = snapshot.policy.revision() == at;
-            same.then(|| decide(&snapshot.policy, row, &caller.subject(), &located.facts()))
+            same.then(|| decide(&snapshot.policy, row, &caller.subject(&snapshot.app_rules), &located.facts()))
         });
         let Some(decision) = decision else { return Ok(None) };
         if decision.is_allow() {
@@ -864,7 +865,7 @@ impl Guard {
         F: Fn(Ctx<O>, Input) -> Fut + Send + Sync,
         Fut: Future<Output = Outcome<O>> + Send,
     {
-        let caller = Arc::new(caller);
+        let caller = Arc::new(Caller { rule_exempt: O::ROW.rule_exempt, ..caller });
         let mut attempt = 1;
         loop {
             let entered = self.enter::<O::Mode>(O::ROW, &caller, &input).await?;

@@ -61,6 +61,7 @@
 #![deny(clippy::unwrap_used, clippy::indexing_slicing)]
 
 mod addresses;
+mod app_rules;
 mod audit;
 pub mod authn;
 mod caller;
@@ -83,6 +84,7 @@ mod trouble;
 mod webhook;
 
 pub use addresses::Addresses;
+pub use app_rules::{ALL_APPS, AppRules};
 pub use authn::RequestHead;
 pub use authn::client::{Client, ClientAuth, ClientRefusal};
 pub use authn::password::SignIn;

@@ -20,6 +20,7 @@ use portcullis_model::{
 };
 use portcullis_store::{Mode, Row, Sql, StoreError, Tx};
 
+use crate::app_rules::{self, AppRules};
 use crate::connect::{self, ConnectSnapshot};
 use crate::forge::{self, ForgeSnapshot};
 use crate::oauth::{self, OauthSnapshot};
@@ -60,6 +61,8 @@ pub enum Entity {
     Webhook(WebhookId),
     /// The site's settings.
     Settings,
+    /// The app access rules.
+    AppRules,
     /// Anything; reads everything again.
     Everything,
 }
@@ -82,6 +85,7 @@ impl Entity {
             Entity::ConnectApp(_) => "connect_app",
             Entity::ForgeInstallation(_) => "forge_installation",
             Entity::Webhook(_) => "webhook",
+            Entity::AppRules => "app_rules",
             Entity::Settings => "settings",
             Entity::Everything => "everything",
         }
@@ -102,7 +106,9 @@ impl Entity {
             Entity::ConnectApp(id) => id.to_string(),
             Entity::ForgeInstallation(id) => id.to_string(),
             Entity::Webhook(id) => id.to_string(),
-            Entity::GlobalGrants | Entity::SigningKeys | Entity::Settings | Entity::Everything => String::new(),
+            Entity::GlobalGrants | Entity::SigningKeys | Entity::AppRules | Entity::Settings | Entity::Everything => {
+                String::new()
+            }
         }
     }
 
@@ -125,6 +131,7 @@ impl Entity {
             ("forge_installation", Some(id)) => Entity::ForgeInstallation(ForgeInstallationId(id)),
             ("webhook", Some(id)) => Entity::Webhook(WebhookId(id)),
             ("signing_keys", _) => Entity::SigningKeys,
+            ("app_rules", _) => Entity::AppRules,
             ("settings", _) => Entity::Settings,
             _ => Entity::Everything,
         }
@@ -254,6 +261,7 @@ pub struct Snapshot {
     webhooks: WebhookSnapshot,
     /// Settings of the site.
     pub settings: Settings,
+    pub(crate) app_rules: AppRules,
 }
 
 impl Snapshot {
@@ -428,6 +436,7 @@ impl Snapshot {
             Loaded::InstallKey(key) => self.connect.set_install_key(key),
             Loaded::Webhook((id, webhook)) => self.webhooks.apply(id, webhook),
             Loaded::Settings(settings) => self.settings = settings,
+            Loaded::AppRules(rules) => self.app_rules = rules,
         }
     }
 }
@@ -454,6 +463,7 @@ pub(crate) enum Loaded {
     InstallKey(Option<Arc<SigningKey>>),
     Webhook(webhook::Change),
     Settings(Settings),
+    AppRules(AppRules),
 }
 
 /// Reads the entities again.
@@ -492,6 +502,7 @@ pub(crate) async fn load<M: Mode>(
             }
             Entity::Webhook(id) => out.extend(webhook::webhooks(tx, Some(id)).await?.into_iter().map(Loaded::Webhook)),
             Entity::Settings => out.push(settings(tx).await?),
+            Entity::AppRules => out.push(Loaded::AppRules(app_rules::load(tx).await?)),
             Entity::Everything => {}
         }
     }
@@ -532,6 +543,7 @@ async fn load_everything<M: Mode>(tx: &mut Tx<M>, keys: &SealingKeys) -> Result<
     out.extend(forge::installations(tx, None).await?.into_iter().map(Loaded::Forge));
     out.extend(webhook::webhooks(tx, None).await?.into_iter().map(Loaded::Webhook));
     out.push(settings(tx).await?);
+    out.push(Loaded::AppRules(app_rules::load(tx).await?));
     Ok(out)
 }
 

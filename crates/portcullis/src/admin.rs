@@ -49,6 +49,12 @@ enum What {
         after_help = "Examples:\n  portcullis admin app preview https://app.example.com/atlassian-connect.json\n  portcullis admin app install https://app.example.com/atlassian-connect.json"
     )]
     App(App),
+    /// App access rules: projects that are closed to apps.
+    #[command(
+        subcommand,
+        after_help = "Examples:\n  portcullis admin app-rule add VAULT '*'\n  portcullis admin app-rule add VAULT connect:com.example.app"
+    )]
+    AppRule(AppRule),
     /// Settings of the site.
     #[command(subcommand, after_help = "Example:\n  portcullis admin setting set api_tokens.days_max 30")]
     Setting(Setting),
@@ -237,6 +243,24 @@ enum Token {
 }
 
 #[derive(Subcommand)]
+enum AppRule {
+    /// List the rules.
+    List,
+    /// Close a project to an app, or to all.
+    Add {
+        /// Key or id of the project.
+        project: String,
+        /// connect:KEY, forge:ID, oauth:CLIENT_ID, or * for every app.
+        app: String,
+    },
+    /// Remove a rule.
+    Remove {
+        /// Its id.
+        id: String,
+    },
+}
+
+#[derive(Subcommand)]
 enum App {
     /// List installed apps.
     List,
@@ -329,6 +353,7 @@ async fn request(site: &Site, what: What) -> anyhow::Result<(Method, String, Opt
         ("LAST USED", "lastUsed"),
     ];
     const APPS: Columns = &[("KEY", "key"), ("NAME", "name"), ("ENABLED", "enabled"), ("WHERE IT IS", "baseUrl")];
+    const RULES: Columns = &[("ID", "id"), ("CLOSED TO", "app"), ("SINCE", "created")];
     const DELIVERIES: Columns = &[
         ("ID", "id"),
         ("EVENT", "event"),
@@ -339,6 +364,13 @@ async fn request(site: &Site, what: What) -> anyhow::Result<(Method, String, Opt
     ];
     let app = |key: &str, rest: &str| format!("{API}/connect-apps/{}{rest}", segment(key));
     Ok(match what {
+        What::AppRule(AppRule::List) => (Method::GET, format!("{API}/app-access-rules"), None, RULES),
+        What::AppRule(AppRule::Add { project, app }) => {
+            (Method::POST, format!("{API}/app-access-rules"), Some(json!({"project": project, "app": app})), RULES)
+        }
+        What::AppRule(AppRule::Remove { id }) => {
+            (Method::DELETE, format!("{API}/app-access-rules/{}", segment(&id)), None, &[])
+        }
         What::App(App::List) => (Method::GET, format!("{API}/connect-apps"), None, APPS),
         What::App(App::Preview { descriptor_url }) => {
             let body = json!({"descriptorUrl": descriptor_url});

@@ -78,6 +78,13 @@ pub(crate) const MIGRATIONS: &[Migration] = &[
         sqlite: "",
         postgres: "",
     },
+    Migration {
+        version: 10,
+        name: "app access rules",
+        common: include_str!("../migrations/0010_app_access_rules.sql"),
+        sqlite: "",
+        postgres: "",
+    },
 ];
 
 pub(crate) const CREATE_STORE_MIGRATION_SQLITE: &str = "CREATE TABLE store_migration (version INTEGER NOT NULL PRIMARY KEY, name TEXT NOT NULL, applied_at_ms INTEGER NOT NULL) STRICT";

@@ -252,6 +252,7 @@ pub(crate) fn authenticate(
 pub(crate) fn nobody(head: &RequestHead<'_>) -> Caller {
     Caller {
         access: AccessKind::Anonymous,
+        rule_exempt: false,
         surface: head.surface,
         user: None,
         account_id: None,

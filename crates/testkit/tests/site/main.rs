@@ -1,5 +1,6 @@
 //! The whole site in one process, asked over its edge. One program, so that it is linked once.
 
+mod app_rules;
 mod attack;
 mod bad_input;
 mod configuration;
@@ -8,6 +9,7 @@ mod connect_pages;
 mod doors;
 mod forge;
 mod forge_events;
+mod forge_remotes;
 mod hostile;
 mod issues;
 mod leaks;

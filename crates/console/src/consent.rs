@@ -114,7 +114,7 @@ async fn question<M: AnyMode>(
     let difference = grant::difference(view, client.id, user, &asked);
     let (new, gone) = difference.unwrap_or_default();
     let again = difference.is_some();
-    let reach = reach::of(tx, view, user).await?;
+    let reach = reach::of(tx, view, user, &format!("oauth:{}", client.client_id)).await?;
     let is_new = |name: &str| again && new.names().any(|new| new == name);
     let without_effect = |shown: &Shown| reach.lacks(view, user, shown);
     let lines = scope::of_text(scopes)

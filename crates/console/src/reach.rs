@@ -44,10 +44,10 @@ impl Reach {
     }
 }
 
-pub(crate) async fn of<M: AnyMode>(tx: &mut Tx<M>, view: &View, user: UserId) -> Result<Reach, Problem> {
+pub(crate) async fn of<M: AnyMode>(tx: &mut Tx<M>, view: &View, user: UserId, app: &str) -> Result<Reach, Problem> {
     let (visibility, mut keys, administered, has_access) = view.with(|snapshot| {
         let policy = &snapshot.policy;
-        let visibility = policy.visibility(Some(user));
+        let visibility = policy.visibility(Some(user)).without(snapshot.closed_to(app));
         let keys: Vec<String> = policy
             .projects()
             .filter(|project| !project.trashed && visibility.projects.contains(&project.id))

@@ -207,15 +207,17 @@ pub(crate) async fn call(
     headers.push(("x-b3-traceid".to_owned(), trace.clone()));
     headers.push(("x-b3-spanid".to_owned(), trace.get(..16).unwrap_or_default().to_owned()));
     let scopes = &installed.code.manifest.scopes;
-    if asked.auth.system && scopes.contains("read:app-system-token") {
-        if let Some(token) = guard.forge_token(installed.id, None) {
-            headers.push(("x-forge-oauth-system".to_owned(), token));
-        }
+    if asked.auth.system
+        && scopes.contains("read:app-system-token")
+        && let Some(token) = guard.forge_token(installed.id, None)
+    {
+        headers.push(("x-forge-oauth-system".to_owned(), token));
     }
-    if let (true, Some(principal)) = (asked.auth.user && scopes.contains("read:app-user-token"), behalf.principal) {
-        if let Some(token) = guard.forge_token(installed.id, Some(principal)) {
-            headers.push(("x-forge-oauth-user".to_owned(), token));
-        }
+    if asked.auth.user
+        && scopes.contains("read:app-user-token")
+        && let Some(token) = behalf.principal.and_then(|principal| guard.forge_token(installed.id, Some(principal)))
+    {
+        headers.push(("x-forge-oauth-user".to_owned(), token));
     }
     let headers = headers.into_iter().map(|(name, value)| (name.into(), value)).collect();
     let request = Request { method: asked.method, url, headers, body: asked.body };

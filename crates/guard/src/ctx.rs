@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use portcullis_authz::decide;
 use portcullis_authz::policy::IssueFacts;
 use portcullis_authz::{Decision, Operation, Row, Visibility};
 use portcullis_crypto::{Entropy, SealingKeys};
@@ -89,6 +90,12 @@ impl View {
     /// Whether the caller holds a project permission, on an issue when one is given.
     pub fn may(&self, permission: ProjectPermission, project: ProjectId, issue: Option<&IssueFacts>) -> bool {
         self.is_ours() || (!self.is_closed(project) && self.user_may(self.caller.user, permission, project, issue))
+    }
+
+    /// Whether the caller sees an issue.
+    pub(crate) fn sees(&self, issue: &IssueFacts) -> bool {
+        !self.is_closed(issue.project)
+            && self.with(|snapshot| decide::issue_visible(&snapshot.policy, self.caller.user, issue))
     }
 
     /// Whether app access rules keep the caller out of a project's content in this operation.

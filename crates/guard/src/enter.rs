@@ -792,7 +792,8 @@ impl Guard {
             authenticated: caller.user.is_some(),
             issue_seen: located.and_then(|located| located.issue.known()).is_some_and(|issue| {
                 self.with_snapshot(|snapshot| {
-                    portcullis_authz::decide::issue_visible(&snapshot.policy, caller.user, issue)
+                    !caller.closed(&snapshot.app_rules).contains(&issue.project)
+                        && portcullis_authz::decide::issue_visible(&snapshot.policy, caller.user, issue)
                 })
             }),
             missing_permissions: explain::missing_permissions(&decision.trace),

@@ -285,6 +285,11 @@ impl Snapshot {
         self.tokens.get(hash).copied()
     }
 
+    /// The projects that app access rules close to an app, by its word.
+    pub fn closed_to(&self, app: &str) -> &[ProjectId] {
+        self.app_rules.closed_to(app)
+    }
+
     /// The session with this hash.
     pub fn session(&self, hash: &TokenHash) -> Option<SessionFacts> {
         self.sessions.get(hash).copied()

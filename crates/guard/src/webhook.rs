@@ -4,9 +4,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use portcullis_authz::Operation;
 use portcullis_authz::op;
 use portcullis_authz::policy::IssueFacts;
-use portcullis_authz::{Operation, decide};
 use portcullis_model::{
     AccessKind, AppGrantId, AppId, ConnectAppId, ConnectScope, ForgeInstallationId, IssueId, Problem, ProjectId,
     ProjectPermission, Timestamp, UserId, WebhookId,
@@ -297,7 +297,7 @@ impl View {
 impl Listener {
     /// Whether its account sees an issue.
     pub fn sees(&self, issue: &IssueFacts) -> bool {
-        self.view.with(|snapshot| decide::issue_visible(&snapshot.policy, self.view.caller.user, issue))
+        self.view.sees(issue)
     }
 
     /// What is stored to be sent; `by` is whoever caused it.

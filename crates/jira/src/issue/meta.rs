@@ -454,16 +454,12 @@ pub async fn create(mut cx: Ctx<op::GetCreateIssueMeta>, input: Input) -> Outcom
         (ids.is_empty() && keys.is_empty()) || ids.contains(&id.to_string().as_str()) || keys.contains(&key)
     };
     let mut projects: Vec<ProjectId> = view.with(|snapshot| {
-        let user = view.caller().user();
-        let may = |permission, project| snapshot.policy.holds(user, permission, project, None).is_some();
-        snapshot
-            .policy
-            .projects()
-            .filter(|project| wanted(project.id, &project.key))
-            .filter(|project| may(ProjectPermission::BrowseProjects, project.id))
-            .filter(|project| may(ProjectPermission::CreateIssues, project.id))
-            .map(|project| project.id)
-            .collect()
+        let projects = snapshot.policy.projects().filter(|project| wanted(project.id, &project.key));
+        projects.map(|project| project.id).collect()
+    });
+    projects.retain(|project| {
+        let may = |permission| view.may(permission, *project, None);
+        may(ProjectPermission::BrowseProjects) && may(ProjectPermission::CreateIssues)
     });
     projects.truncate(PROJECTS_MAX);
     let with_fields = wire::expands(&input, "projects.issuetypes.fields");

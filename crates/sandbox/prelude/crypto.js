@@ -415,5 +415,5 @@ globalThis.__makeCrypto = (ask) => {
   for (const name of ['scrypt', 'scryptSync', 'generateKeyPair', 'generateKeyPairSync', 'generateKeySync', 'createECDH', 'createDiffieHellman', 'diffieHellman', 'publicEncrypt', 'privateDecrypt', 'privateEncrypt', 'publicDecrypt']) {
     cryptoModule[name] = () => { throw new Error(`crypto.${name} is not available to apps on this server.`); };
   }
-  return { cryptoModule, webcrypto, CryptoKey, bytesOf };
+  return { cryptoModule, webcrypto, CryptoKey, bytesOf, exact };
 };

@@ -235,6 +235,37 @@ async fn tenants_never_share_a_worker() {
     assert_eq!(pool.idle(), 0);
 }
 
+#[tokio::test]
+async fn bodies_are_read_as_text_and_as_bytes_and_once() {
+    let code = r#"
+        exports.run = async () => {
+            const text = 'aä€😀'.repeat(40);
+            const bytes = Buffer.from(text);
+            const of = () => new Response(text);
+            const streamed = [];
+            for await (const part of of().body) streamed.push(Buffer.from(part));
+            const twice = of();
+            await twice.text();
+            const cloned = of();
+            const copy = cloned.clone();
+            const sent = await (await fetch('https://a.example', { method: 'POST', body: text + '\ud800' })).json();
+            return {
+                array: Buffer.from(await of().arrayBuffer()).equals(bytes), blob: (await of().blob()).size === bytes.length,
+                bytes: Buffer.from(await of().bytes()).toString() === text, streamed: Buffer.concat(streamed).toString() === text,
+                twice: await twice.text().catch((error) => error.message), clone: [await cloned.text(), await copy.text()].every((one) => one === text),
+                binary: Buffer.from(await new Response(Buffer.from([255, 254, 0])).arrayBuffer()).toString('hex'),
+                broken: Buffer.from([...Buffer.alloc(80, 97), 255]).toString().endsWith('a\ufffd'), marked: await new Response('\ufeffx').text(),
+                request: await new Request('https://a.example', { method: 'POST', body: new URLSearchParams({ a: 'b c' }) }).text(),
+                sent: sent.text === text + '\ufffd',
+            };
+        };"#;
+    let expected = json!({
+        "array": true, "blob": true, "bytes": true, "streamed": true, "twice": "Body is unusable: Body has already been read",
+        "clone": true, "binary": "fffe00", "broken": true, "marked": "x", "request": "a=b+c", "sent": true,
+    });
+    assert_eq!(value(run(&pool(PoolConfig::default()), code, Json::Null).await), expected);
+}
+
 /// Keys made by OpenSSL for this test: whoever has them has nothing.
 const KEYS: &str = r#"
 const rsa = `-----BEGIN PRIVATE KEY-----

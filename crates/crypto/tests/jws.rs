@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use portcullis_crypto::jws::{
     ClaimError, ClaimsCheck, JwsAlgorithm, JwsError, SigningKey, TOKEN_CHARS_MAX, UnverifiedJws, VerifyingKey,
 };
@@ -351,4 +351,39 @@ proptest::proptest! {
     fn any_header_is_read_without_harm(header in "\\PC{0,100}", payload in "\\PC{0,100}") {
         let _ = UnverifiedJws::parse(&token(&header, &payload, b"x")).map(|jws| (jws.kid().map(str::to_owned), jws.unverified_payload().to_vec()));
     }
+}
+
+/// The sample tokens of a Connect app and of an installation: as the vendor's library signs them, they hold here.
+#[test]
+fn sample_tokens_of_connect_hold() {
+    let data: serde_json::Value = serde_json::from_str(include_str!("data/connect-tokens.json")).unwrap();
+    let word = |pointer: &str| data.pointer(pointer).and_then(serde_json::Value::as_str).unwrap().to_owned();
+
+    let token = word("/hs256/token");
+    let (signed, signature) = token.rsplit_once('.').unwrap();
+    let secret = word("/hs256/secret");
+    // Secrets of ours are longer: a key of this length is not made, so the sample is held against the bare HMAC.
+    assert!(VerifyingKey::hs256(secret.as_bytes()).is_err());
+    let expected = portcullis_crypto::hmac_sha256(secret.as_bytes(), signed.as_bytes());
+    assert_eq!(URL_SAFE_NO_PAD.decode(signature).unwrap(), expected);
+
+    let pem = word("/rs256_install/public_key_pem");
+    let base64: String = pem.lines().filter(|line| !line.starts_with("-----")).collect();
+    let der = STANDARD.decode(base64).unwrap();
+    // SubjectPublicKeyInfo of a key of 2,048 bits: the modulus ends five bytes, the exponent none, before the end.
+    let (n, e) = (&der[der.len() - 261..der.len() - 5], &der[der.len() - 3..]);
+    let jwk = serde_json::json!({"kty": "RSA", "alg": "RS256", "n": URL_SAFE_NO_PAD.encode(n), "e": URL_SAFE_NO_PAD.encode(e)});
+    let key = VerifyingKey::from_jwk(&jwk).unwrap();
+    let token = word("/rs256_install/token");
+    let verified = UnverifiedJws::parse(&token).unwrap().verify(&key).unwrap();
+    assert_eq!(
+        verified.claims().unwrap().get("aud").and_then(serde_json::Value::as_str),
+        Some("https://app.example.com")
+    );
+    let mut forged = token.clone();
+    forged.replace_range(
+        token.len() - 4..token.len() - 3,
+        if &token[token.len() - 4..token.len() - 3] == "A" { "B" } else { "A" },
+    );
+    assert!(UnverifiedJws::parse(&forged).is_ok_and(|jws| jws.verify(&key).is_err()));
 }

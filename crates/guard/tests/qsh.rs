@@ -1,5 +1,5 @@
-//! The query string hash against vectors that npm `atlassian-jwt` computed, and against what Java and PyPI make of them. The vectors
-//! are research data and not part of the project: `PORTCULLIS_QSH_VECTORS`, or beside it; where there are none the run says so.
+//! The query string hash against vectors that npm `atlassian-jwt` computed (`data/qsh.json`), what Java and PyPI make of the same requests,
+//! and hashes that Jira itself sent.
 
 use portcullis_guard::qsh::{SortedBy, canonical, hash, matches};
 use serde_json::Value as Json;
@@ -11,13 +11,7 @@ const NOT_THE_REQUEST: [&str; 4] =
 
 #[test]
 fn vectors_of_the_vendor_agree() {
-    let file = std::env::var("PORTCULLIS_QSH_VECTORS")
-        .unwrap_or_else(|_| concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data/qsh-vectors.json").to_owned());
-    let Ok(text) = std::fs::read_to_string(&file) else {
-        eprintln!("qsh vectors are not at {file}: not run");
-        return;
-    };
-    let data: Json = serde_json::from_str(&text).unwrap();
+    let data: Json = serde_json::from_str(include_str!("data/qsh.json")).unwrap();
     let vectors = data["vectors"].as_array().unwrap();
     assert_eq!(vectors.len(), 64);
     for vector in vectors {
@@ -35,15 +29,15 @@ fn vectors_of_the_vendor_agree() {
             assert_eq!((own.as_str(), hash(&own).as_str()), (text("canonical"), text("qsh")), "{id}");
         }
         for client in ["java", "pypi", "jira_js"] {
-            if let Some(qsh) = vector["implementations"][client]["qsh"].as_str()
+            if let Some(qsh) = vector["others"][client].as_str()
                 && !NOT_THE_REQUEST.contains(&id)
             {
                 assert!(matches(qsh, method, &path, &query, base), "{id} as {client} makes it");
             }
         }
     }
-    for observed in data["observed_from_real_jira"].as_array().unwrap() {
-        let Some((url, qsh)) = observed["url"].as_str().zip(observed["qsh_sent_by_jira"].as_str()) else { continue };
+    for observed in data["sent_by_jira"].as_array().unwrap() {
+        let (url, qsh) = observed["url"].as_str().zip(observed["qsh"].as_str()).unwrap();
         let (path, query) = wire(url);
         assert_eq!(hash(&canonical("GET", &path, &query, SortedBy::Decoded)), qsh);
     }

@@ -826,11 +826,11 @@ await check('an administrator closes a project to an app, and opens it again', a
   await signIn(page, ada);
   await page.goto('/admin/apps');
   await page.getByRole('link', { name: 'App access rules' }).click();
-  await page.getByLabel('Project').selectOption('VAULT');
-  await page.getByLabel('Closed to').selectOption('*');
+  await page.getByLabel('Project', { exact: true }).selectOption('VAULT');
+  await page.getByLabel('Closed to', { exact: true }).selectOption('*');
   await page.getByRole('button', { name: 'Close it' }).click();
   await page.getByRole('status').getByText('closed to it from the next request on').waitFor();
-  await page.getByLabel('Project').selectOption('VAULT');
+  await page.getByLabel('Project', { exact: true }).selectOption('VAULT');
   await page.getByRole('button', { name: 'Close it' }).click();
   await page.getByRole('alert').getByText('closed to this app already').waitFor();
   await row(page, 'VAULT').locator('summary').click();

@@ -65,6 +65,35 @@ on_both_engines! {
         assert_eq!(answer["body"], json!({"accountId": cleo, "issue": "DEMO-1", "env": null}));
     }
 
+    async fn an_app_acts_for_an_absent_person_only_where_its_manifest_allows_impersonation(world: World) {
+        let mut described = manifest(&[], &[]);
+        described["permissions"]["scopes"] = json!({"read:jira-work": {"allowImpersonation": true}, "read:jira-user": {}, "write:jira-work": {"allowImpersonation": false}});
+        let (_, id) = ForgeApp::installed(&world, described, CODE).await;
+        let account = |who: &str| world.person(who).account_id.clone();
+        let read = |key: &str, account: &str| json!({"path": format!("/rest/api/3/issue/{key}"), "as": "user", "accountId": account});
+        // What that person sees, not what the one sees who started it.
+        assert_eq!(asked(&world, "Cleo", &id, read("VAULT-1", &account("Ben"))).await["status"], 200);
+        assert_eq!(asked(&world, "Ben", &id, read("VAULT-1", &account("Cleo"))).await["status"], 404);
+        // The other scopes are the app's while the person is there, and not in an absent one's name.
+        let ben = account("Ben");
+        let write = json!({"path": "/rest/api/3/issue/DEMO-1", "as": "user", "accountId": ben, "init": {"method": "PUT", "headers": {"content-type": "application/json"}, "body": "{\"fields\":{\"summary\":\"mine\"}}"}});
+        let me = json!({"path": "/rest/api/3/myself", "as": "user", "accountId": ben});
+        for (call, there) in [(write, 204), (me, 200)] {
+            let absent = asked(&world, "Cleo", &id, call.clone()).await;
+            assert_eq!((absent["status"].as_u64(), absent["body"]["message"].as_str()), (Some(401), Some("Unauthorized; scope does not match")));
+            assert_eq!(asked(&world, "Ben", &id, call).await["status"], there);
+        }
+        // Not for whom Jira is closed to, for an app, for nobody that there is, or for who is gone.
+        let own = asked(&world, "Ada", &id, json!({"path": "/rest/api/3/myself", "as": "app"})).await["body"]["accountId"].as_str().unwrap().to_owned();
+        let closed = asked(&world, "Ada", &id, read("DEMO-1", &account("Dan"))).await;
+        assert!(matches!(closed["status"].as_u64(), Some(401 | 403 | 404)), "{closed}");
+        let gone = world.by("Ada").post(&format!("/api/portcullis/v1/users/{ben}/deactivate"), json!({})).await;
+        assert_eq!(gone.status, 200, "{}", gone.text);
+        for account in [own.as_str(), "nobody-at-all", "", &ben] {
+            assert_eq!(asked(&world, "Ada", &id, read("DEMO-1", account)).await["error"], "NEEDS_AUTHENTICATION_ERR", "{account}");
+        }
+    }
+
     async fn values_are_kept_by_installation_and_secrets_apart(world: World) {
         let (_, one) = ForgeApp::installed(&world, manifest(&["storage:app"], &[]), CODE).await;
         let (_, two) = ForgeApp::installed(&world, manifest(&["storage:app"], &[]), CODE).await;

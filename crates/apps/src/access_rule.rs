@@ -1,9 +1,9 @@
 //! App access rules, as administrators keep them: which projects are closed to which apps. The guard applies them
 //! (`guard/src/app_rules.rs`).
 
-use portcullis_authz::op;
+use portcullis_authz::{Operation, op};
 use portcullis_guard::{
-    ALL_APPS, AnyMode, Ctx, Entity, Handlers, Input, Outcome, Reply, Snapshot, StoreError, Tx, View, Writes,
+    ALL_APPS, AnyMode, Ctx, Entity, Handlers, Input, Outcome, Policy, Reply, Snapshot, StoreError, Tx,
 };
 use portcullis_model::{Problem, ProjectId};
 use serde_json::{Value as Json, json};
@@ -55,11 +55,16 @@ pub fn apps(snapshot: &Snapshot) -> Vec<(String, String)> {
     out
 }
 
-/// Closes a project to an app, or to all. The caller names [`Entity::AppRules`] as changed.
+/// Closes a project to an app, or to all, and says so to the audit log.
 ///
 /// # Errors
 /// 400 for a project or an app that is not there; 409 when the rule stands already, or there are too many.
-pub async fn add<M: Writes>(tx: &mut Tx<M>, view: &View, project: &str, app: &str) -> Result<AccessRule, Problem> {
+pub async fn add<O: Operation<Mode = Policy>>(
+    cx: &mut Ctx<O>,
+    project: &str,
+    app: &str,
+) -> Result<AccessRule, Problem> {
+    let view = cx.view().clone();
     let found = view.with(|snapshot| {
         let by_id = project.parse().ok().map(ProjectId);
         let mut projects = snapshot.policy.projects();
@@ -72,7 +77,7 @@ pub async fn add<M: Writes>(tx: &mut Tx<M>, view: &View, project: &str, app: &st
         let words = "app is none of this site's: connect:KEY, forge:ID, oauth:CLIENT_ID, or * for every app.";
         return Err(Problem::field("app", words));
     }
-    let count: i64 = tx.query_one("SELECT count(*) AS n FROM app_access_rule", &[]).await?.get("n")?;
+    let count: i64 = cx.tx().query_one("SELECT count(*) AS n FROM app_access_rule", &[]).await?.get("n")?;
     if count >= RULES_MAX {
         return Err(Problem::conflict(format!("A site has at most {RULES_MAX} app access rules.")));
     }
@@ -80,57 +85,58 @@ pub async fn add<M: Writes>(tx: &mut Tx<M>, view: &View, project: &str, app: &st
                ON CONFLICT (project_id, app) DO NOTHING RETURNING id";
     let by = view.caller().user().map(|user| user.0);
     let now = view.now().0;
-    let row = tx.query_opt(sql, &[project.0.into(), app.into(), by.into(), now.into()]).await?;
+    let row = cx.tx().query_opt(sql, &[project.0.into(), app.into(), by.into(), now.into()]).await?;
     let row = row.ok_or_else(|| Problem::conflict("This project is closed to this app already."))?;
+    cx.audit(format!("project:{}", project.0), None, Some(json!({"closedTo": app})));
+    cx.changed(Entity::AppRules);
     Ok(AccessRule { id: row.get("id")?, project, app: app.to_owned(), created_at_ms: now })
 }
 
-/// Removes a rule; `None` when there is none of that id. The caller names [`Entity::AppRules`] as changed.
+/// Removes a rule and says so to the audit log; `false` when there is none of that id.
 ///
 /// # Errors
 /// The database's.
-pub async fn remove<M: Writes>(tx: &mut Tx<M>, id: i64) -> Result<Option<(ProjectId, String)>, StoreError> {
+pub async fn remove<O: Operation<Mode = Policy>>(cx: &mut Ctx<O>, id: i64) -> Result<bool, StoreError> {
     let sql = "DELETE FROM app_access_rule WHERE id = $1 RETURNING project_id, app";
-    let Some(row) = tx.query_opt(sql, &[id.into()]).await? else { return Ok(None) };
-    Ok(Some((ProjectId(row.get("project_id")?), row.get("app")?)))
+    let Some(row) = cx.tx().query_opt(sql, &[id.into()]).await? else { return Ok(false) };
+    let (project, app): (i64, String) = (row.get("project_id")?, row.get("app")?);
+    cx.audit(format!("project:{project}"), Some(json!({"closedTo": app})), None);
+    cx.changed(Entity::AppRules);
+    Ok(true)
 }
 
-fn json_of(view: &View, rule: &AccessRule) -> Json {
-    let (key, name) = view.with(|snapshot| {
-        let key = snapshot.policy.project(rule.project).map(|facts| facts.key.clone());
-        (key, apps(snapshot).into_iter().find(|(word, _)| *word == rule.app).map(|(_, name)| name))
-    });
+fn json_of(snapshot: &Snapshot, names: &[(String, String)], rule: &AccessRule) -> Json {
     json!({
         "id": rule.id.to_string(),
-        "project": {"id": rule.project.0.to_string(), "key": key},
+        "project": {"id": rule.project.0.to_string(), "key": snapshot.policy.project(rule.project).map(|facts| &facts.key)},
         "app": rule.app,
-        "appName": name,
+        "appName": names.iter().find(|(word, _)| *word == rule.app).map(|(_, name)| name),
         "created": wire::moment(rule.created_at_ms),
     })
 }
 
 async fn list(mut cx: Ctx<op::ManageListAppRules>, _: Input) -> Outcome<op::ManageListAppRules> {
     let rules = all(cx.tx()).await?;
-    let values: Vec<Json> = rules.iter().map(|rule| json_of(cx.view(), rule)).collect();
+    let values: Vec<Json> = cx.view().with(|snapshot| {
+        let names = apps(snapshot);
+        rules.iter().map(|rule| json_of(snapshot, &names, rule)).collect()
+    });
     cx.done(Reply::json(json!({"values": values, "total": values.len()})))
 }
 
 async fn create(mut cx: Ctx<op::ManageCreateAppRule>, input: Input) -> Outcome<op::ManageCreateAppRule> {
     let word = |name: &str| input.json().get(name).and_then(Json::as_str).unwrap_or_default().to_owned();
-    let view = cx.view().clone();
-    let rule = add(cx.tx(), &view, &word("project"), &word("app")).await?;
-    cx.audit(format!("project:{}", rule.project.0), None, Some(json!({"closedTo": rule.app})));
-    cx.changed(Entity::AppRules);
-    let json = json_of(&view, &rule);
+    let rule = add(&mut cx, &word("project"), &word("app")).await?;
+    let json = cx.view().with(|snapshot| json_of(snapshot, &apps(snapshot), &rule));
     cx.done(Reply::created(json))
 }
 
 async fn delete(mut cx: Ctx<op::ManageDeleteAppRule>, input: Input) -> Outcome<op::ManageDeleteAppRule> {
     let none = || Problem::not_found("There is no app access rule with this id.");
     let id: i64 = input.param("ruleId").parse().map_err(|_| none())?;
-    let (project, app) = remove(cx.tx(), id).await?.ok_or_else(none)?;
-    cx.audit(format!("project:{}", project.0), Some(json!({"closedTo": app})), None);
-    cx.changed(Entity::AppRules);
+    if !remove(&mut cx, id).await? {
+        return Err(none());
+    }
     cx.done(Reply::no_content())
 }
 

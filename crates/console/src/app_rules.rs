@@ -3,9 +3,8 @@
 use askama::Template;
 use portcullis_apps::access_rule;
 use portcullis_authz::op;
-use portcullis_guard::{ALL_APPS, Ctx, Entity, Handlers, Input, OpMode, Outcome, Reply};
+use portcullis_guard::{ALL_APPS, Ctx, Handlers, Input, OpMode, Outcome, Reply};
 use portcullis_model::Problem;
-use serde_json::json;
 
 use crate::frame::{self, Frame, Section};
 use crate::moment::Moment;
@@ -103,14 +102,9 @@ async fn list(mut cx: Ctx<op::ConsoleAppRules>, input: Input) -> Outcome<op::Con
 }
 
 async fn create(mut cx: Ctx<op::ConsoleCreateAppRule>, input: Input) -> Outcome<op::ConsoleCreateAppRule> {
-    let view = cx.view().clone();
     let (project, app) = (input.form("project").unwrap_or_default(), input.form("app").unwrap_or_default());
-    match access_rule::add(cx.tx(), &view, project, app).await {
-        Ok(rule) => {
-            cx.audit(format!("project:{}", rule.project.0), None, Some(json!({"closedTo": rule.app})));
-            cx.changed(Entity::AppRules);
-            cx.done(Reply::see_other("/admin/app-rules?done=rule-added"))
-        }
+    match access_rule::add(&mut cx, project, app).await {
+        Ok(_) => cx.done(Reply::see_other("/admin/app-rules?done=rule-added")),
         Err(problem) if problem.cause.is_none() => {
             let words = problem.into_words()?;
             let reply = frame::page(&page(&mut cx, &input, words).await?)?.with_status(400);
@@ -123,9 +117,9 @@ async fn create(mut cx: Ctx<op::ConsoleCreateAppRule>, input: Input) -> Outcome<
 async fn delete(mut cx: Ctx<op::ConsoleDeleteAppRule>, input: Input) -> Outcome<op::ConsoleDeleteAppRule> {
     let none = || Problem::not_found("There is no such rule. It may have been removed already.");
     let id: i64 = input.param("ruleId").parse().map_err(|_| none())?;
-    let (project, app) = access_rule::remove(cx.tx(), id).await?.ok_or_else(none)?;
-    cx.audit(format!("project:{}", project.0), Some(json!({"closedTo": app})), None);
-    cx.changed(Entity::AppRules);
+    if !access_rule::remove(&mut cx, id).await? {
+        return Err(none());
+    }
     cx.done(Reply::see_other("/admin/app-rules?done=rule-removed"))
 }
 

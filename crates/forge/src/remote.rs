@@ -110,8 +110,9 @@ impl Remote {
         let base = self.base.as_str().trim_end_matches('/');
         let below = path.is_empty() || path.starts_with('/');
         let url = egress::address(&format!("{base}{path}")).filter(|_| below)?;
-        let stays =
-            url.origin() == self.base.origin() && url.path().starts_with(self.base.path().trim_end_matches('/'));
+        // A neighbour whose name begins alike is not below it.
+        let rest = url.path().strip_prefix(self.base.path().trim_end_matches('/'))?;
+        let stays = url.origin() == self.base.origin() && (rest.is_empty() || rest.starts_with('/'));
         stays.then_some(url)
     }
 }
@@ -286,6 +287,7 @@ mod tests {
             assert!(at(away).is_none_or(|url| url.starts_with("https://r.example/base/")), "{away}: {:?}", at(away));
         }
         assert_eq!(at("/../other"), None);
+        assert_eq!(at("/../baseline"), None);
         assert_eq!(at("evil"), None);
     }
 

@@ -4,9 +4,7 @@ use askama::Template;
 use portcullis_accounts::second_factor::{self, Proposed};
 use portcullis_accounts::session;
 use portcullis_authz::{Operation, op};
-use portcullis_guard::{
-    Body, Ctx, Entity, Handlers, Input, OpMode, Outcome, Proof, Reply, SecondFactorOf, SignIn, View,
-};
+use portcullis_guard::{Body, Ctx, Entity, Handlers, Input, OpMode, Outcome, Proof, Reply, SignIn, View};
 use portcullis_model::Problem;
 use serde_json::json;
 
@@ -49,11 +47,7 @@ where
     O::Mode: OpMode,
 {
     let user = cx.user()?;
-    let required = cx.view().with(|snapshot| match snapshot.settings.second_factor_of {
-        SecondFactorOf::Nobody => false,
-        SecondFactorOf::Administrators => snapshot.policy.is_site_admin(user),
-        SecondFactorOf::Everyone => true,
-    });
+    let required = cx.view().with(|snapshot| snapshot.second_factor_required(user));
     let token = |operation: &str| cx.caller().form_token(operation);
     Ok(SecondFactorPage {
         frame: Frame::of(cx, Section::Account),

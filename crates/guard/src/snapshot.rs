@@ -285,6 +285,15 @@ impl Snapshot {
         self.tokens.get(hash).copied()
     }
 
+    /// Whether the site asks this account for a second factor.
+    pub fn second_factor_required(&self, user: UserId) -> bool {
+        match self.settings.second_factor_of {
+            SecondFactorOf::Nobody => false,
+            SecondFactorOf::Administrators => self.policy.is_site_admin(user),
+            SecondFactorOf::Everyone => true,
+        }
+    }
+
     /// The projects that app access rules close to an app, by its word.
     pub fn closed_to(&self, app: &str) -> &[ProjectId] {
         self.app_rules.closed_to(app)

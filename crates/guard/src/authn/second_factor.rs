@@ -6,7 +6,7 @@ use portcullis_crypto::{Purpose, Totp, sha256};
 use portcullis_model::{Problem, Timestamp, UserId};
 
 use crate::enter::Guard;
-use crate::snapshot::{SecondFactorOf, Snapshot};
+use crate::snapshot::Snapshot;
 
 /// Seals the secret of a second factor; bound to the account's id.
 pub const SECOND_FACTOR: Purpose = Purpose::new("second factor");
@@ -57,12 +57,7 @@ pub fn recovery_code_hash(user: UserId, code: &str) -> [u8; 32] {
 
 /// Whether an account has to have a second factor and has none.
 pub(crate) fn is_missing(snapshot: &Snapshot, user: UserId) -> bool {
-    let has_to = match snapshot.settings.second_factor_of {
-        SecondFactorOf::Nobody => false,
-        SecondFactorOf::Administrators => snapshot.policy.is_site_admin(user),
-        SecondFactorOf::Everyone => true,
-    };
-    has_to && !snapshot.person(user).is_some_and(|person| person.second_factor)
+    snapshot.second_factor_required(user) && !snapshot.person(user).is_some_and(|person| person.second_factor)
 }
 
 impl Guard {

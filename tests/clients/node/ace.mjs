@@ -1,5 +1,5 @@
-// npm `atlassian-connect-express`: installs itself through the plugin manager's API, checks who called, calls back with its JWT,
-// is told of events, acts for a person, and is uninstalled. Its own settings: where keys are looked up, and that this host may install it.
+// npm `atlassian-connect-express`: installs itself through the plugin manager's API, checks who called, shows its page in a frame,
+// calls back with its JWT, is told of events, acts for a person, and is uninstalled. Its own settings: where keys are looked up, and that this host may install it.
 import { mkdtempSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { readFileSync } from 'node:fs';
 import { BASE, checks, equal, holds, people } from './harness.mjs';
+import { Browser } from './oauth.mjs';
 
 const require = createRequire(import.meta.url);
 const check = checks('ace');
@@ -72,7 +73,10 @@ app.post('/uninstalled', addon.authenticateInstall(), async (request, answer) =>
   events.push(`uninstalled ${still.status}`);
   answer.status(204).end();
 });
-app.get('/page', addon.authenticate(), (request, answer) => answer.json(request.context));
+// What the framework believes of a request.
+const believed = ({ context: { userAccountId, clientKey, hostBaseUrl, context } }, answer) => answer.json({ userAccountId, clientKey, hostBaseUrl, context });
+app.get('/page', addon.authenticate(), believed);
+app.get('/asked-by-its-page', addon.checkValidToken(), believed);
 listener.on('request', app);
 
 /** One call by the framework's own client. */
@@ -188,6 +192,55 @@ await check('a token for another request, a changed one and an expired one are r
   const [, , decision] = await ask(claims, '/rest/api/3/project');
   const explained = await manage(ada, 'GET', `/api/portcullis/v1/decisions/${decision}`);
   holds(JSON.stringify(explained.body).includes('GET&/rest/api/3/project&'), `the decision names what was hashed: ${JSON.stringify(explained.body)}`);
+});
+
+await check('its page is framed for cleo with an address that it believes, and a changed or old one it does not', async () => {
+  const jwt = require('atlassian-jwt');
+  const { sharedSecret } = await addon.settings.get('clientInfo', tenant.clientKey);
+  const path = `/plugins/servlet/ac/${KEY}/page?project.key=DEMO`;
+  const browser = new Browser();
+  equal((await browser.submit(`${BASE}/login`, { email: cleo.email, password: cleo.password, return_to: path })).status, 303);
+  const page = await (await browser.request(BASE + path)).text();
+  const written = name => page.match(new RegExp(`<iframe [^>]*\\b${name}="([^"]*)"`))[1].replaceAll(/&#(\d+);/g, (_, code) => String.fromCharCode(code)).replaceAll('&amp;', '&');
+  const framed = new URL(written('src'));
+  const ask = async (url, headers = {}) => {
+    const answer = await fetch(url, { headers });
+    return { status: answer.status, body: safe(await answer.text()), session: answer.headers.get('x-acpt') };
+  };
+  const shown = await ask(framed);
+  equal([shown.status, shown.body.userAccountId, shown.body.clientKey, shown.body.hostBaseUrl], [200, cleo.account_id, tenant.clientKey, BASE]);
+
+  const changed = more => { const url = new URL(framed); more(url.searchParams, url); return url; };
+  const signed = claims => changed(query => query.set('jwt', jwt.encodeSymmetric(claims, sharedSecret)));
+  const claims = jwt.decodeSymmetric(framed.searchParams.get('jwt'), sharedSecret, 'HS256');
+  const now = Math.floor(Date.now() / 1000);
+  equal((await ask(signed(claims))).status, 200, 'what follows fails for its fault alone');
+  const refused = {
+    'no token': changed(query => query.delete('jwt')),
+    'another context': changed(query => query.set('cp', '/elsewhere')),
+    'one parameter more': changed(query => query.set('admin', 'true')),
+    'another page': changed((_, url) => { url.pathname = '/page/'; url.searchParams.set('x', 'y'); }),
+    'another person': changed(query => query.set('jwt', jwt.encodeSymmetric({ ...claims, sub: ben.account_id }, 'a secret of enough characters, but another'))),
+    'expired': signed({ ...claims, iat: now - 900, exp: now - 1 }),
+    'a context token': signed({ ...claims, qsh: 'context-qsh' }),
+  };
+  for (const [what, url] of Object.entries(refused)) {
+    const { status } = await ask(url);
+    holds(status === 400 || status === 401, `${what}: ${status}`);
+  }
+
+  // What the page gets by AP.context.getToken, as the page of this site asks for it.
+  const asked = await browser.submit(`${BASE}${path.split('?')[0]}/token`, { form_token: written('data-token'), about: written('data-about') });
+  const { token } = await asked.json();
+  const context = await ask(`${own}/asked-by-its-page`, { authorization: `JWT ${token}` });
+  equal([context.status, context.body.userAccountId, context.body.context.jira.project.key], [200, cleo.account_id, 'DEMO']);
+  equal((await ask(`${own}/asked-by-its-page`, { authorization: `JWT ${shown.session}` })).status, 200, "the framework's own session token");
+  const old = jwt.encodeSymmetric({ ...jwt.decodeSymmetric(token, sharedSecret, 'HS256'), iat: now - 1_000, exp: now - 100 }, sharedSecret);
+  equal((await ask(`${own}/asked-by-its-page`, { authorization: `JWT ${old}` })).status, 401, 'an old context token');
+  equal((await ask(`${own}/page`, { authorization: `JWT ${token}` })).status, 401, 'a context token opens no page');
+  for (const [what, token_] of Object.entries({ context: token, session: shown.session, frame: framed.searchParams.get('jwt') })) {
+    equal([what, (await ask(`${BASE}/rest/api/3/myself`, { authorization: `JWT ${token_}` })).status], [what, 401]);
+  }
 });
 
 await check('it acts for cleo, within its scopes and her permissions', async () => {

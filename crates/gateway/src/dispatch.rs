@@ -3,7 +3,7 @@
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::Mutex;
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
@@ -53,12 +53,18 @@ pub struct Gateway {
     rates: Mutex<HashMap<String, (u64, u32)>>,
     room: body::Room,
     started: Instant,
+    sandbox: OnceLock<String>,
 }
 
 /// A longer `X-Atlassian-Webhook-Trace` is as if there were none.
 const TRACE_CHARACTERS_MAX: usize = 1_024;
 
 impl Gateway {
+    /// Says once, for `/readyz?verbose`, what stands around apps' code.
+    pub fn note_sandbox(&self, words: String) {
+        let _ = self.sandbox.set(words);
+    }
+
     /// Puts the edge together.
     pub fn new(guard: Guard, handlers: Handlers, config: Config) -> Self {
         guard.announce(&handlers);
@@ -72,6 +78,7 @@ impl Gateway {
             rates: Mutex::new(HashMap::new()),
             room: body::Room::default(),
             started: Instant::now(),
+            sandbox: OnceLock::new(),
         }
     }
 
@@ -605,6 +612,15 @@ impl Gateway {
         })
     }
 
+    /// What `/readyz` says while the database answers; `verbose`: a line for each part.
+    fn readiness(&self, verbose: bool) -> String {
+        if !verbose {
+            return "ready\n".to_owned();
+        }
+        let sandbox = self.sandbox.get().map_or("not looked at yet", String::as_str);
+        format!("ready\ndatabase: answers\nsandbox: {sandbox}\n")
+    }
+
     /// Operations of the edge itself, which need nothing from the database.
     async fn own(&self, row: &'static Row, caller: &Caller, input: &Input) -> Result<Option<Reply>, Shape> {
         let text = |content_type, text: String| Reply {
@@ -616,7 +632,7 @@ impl Gateway {
         Ok(Some(match row.id {
             "portcullisHealth" => text("text/plain;charset=UTF-8", "ok\n".to_owned()),
             "portcullisReady" => match self.guard.ready().await {
-                Ok(()) => text("text/plain;charset=UTF-8", "ready\n".to_owned()),
+                Ok(()) => text("text/plain;charset=UTF-8", self.readiness(input.query("verbose").is_some())),
                 Err(error) => {
                     log_cause(caller.request_id(), row.id, &error);
                     return Err(errors::messages(503, &["The database does not answer.".to_owned()], &[]));

@@ -15,6 +15,7 @@ use portcullis_model::{
     Surface, Timestamp, UserId,
 };
 use portcullis_store::{AuditEntry, Message, Mode, Policy, PolicyLogEntry, Read, Store, StoreError, Tx, Write};
+use serde_json::Value as Json;
 
 use crate::addresses::Addresses;
 use crate::audit::{self, RefusalLog};
@@ -959,6 +960,7 @@ pub struct Job<M: OpMode> {
     tx: Tx<M>,
     guard: Guard,
     name: &'static str,
+    found: Option<Json>,
     changes: Vec<Entity>,
 }
 
@@ -966,6 +968,11 @@ impl<M: OpMode> Job<M> {
     /// The transaction, lent.
     pub fn tx(&mut self) -> &mut Tx<M> {
         &mut self.tx
+    }
+
+    /// Says for the audit log what the job found. No secrets.
+    pub fn found(&mut self, found: Json) {
+        self.found = Some(found);
     }
 
     /// Commits with the job's audit entry.
@@ -983,6 +990,7 @@ impl<M: OpMode> Job<M> {
             operation: self.name.to_owned(),
             outcome: "allowed".to_owned(),
             revision: self.tx.revision(),
+            after: self.found.map(|found| found.to_string()),
             ..AuditEntry::default()
         };
         M::settle(&self.guard, self.tx, || entry, self.changes, &[]).await
@@ -1004,7 +1012,7 @@ impl Guard {
     pub async fn begin_job<M: OpMode>(&self, name: &'static str) -> Result<Job<M>, StoreError> {
         let mut tx = M::open(self).await?;
         self.catch_up(&mut tx).await?;
-        Ok(Job { tx, guard: self.clone(), name, changes: Vec::new() })
+        Ok(Job { tx, guard: self.clone(), name, found: None, changes: Vec::new() })
     }
 }
 

@@ -77,13 +77,8 @@ async fn sandbox() -> Finding {
     match walls.await {
         Err(error) => bad(format!("Forge apps cannot run: {error}"), mend),
         Ok(walls) => {
-            let layers = [
-                (walls.system_calls, "system-call filter"),
-                (walls.files, "Landlock"),
-                (walls.namespaces, "namespaces"),
-                (walls.page_restore, "page restore"),
-            ];
-            let missing: Vec<&str> = layers.iter().filter(|(there, _)| !there).map(|(_, name)| *name).collect();
+            let missing: Vec<&str> =
+                walls.layers().into_iter().filter(|(_, stands)| !stands).map(|(name, _)| name).collect();
             match missing.is_empty() {
                 true => good("Forge apps run behind every wall: system-call filter, Landlock, namespaces"),
                 false => bad(format!("Forge apps run without: {}", missing.join(", ")), mend),

@@ -1,8 +1,12 @@
 //! Background jobs: refusals into the audit log, last use of tokens into the database, expired sessions out of it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
+use portcullis_forge::Forge;
+use portcullis_gateway::Gateway;
 use portcullis_guard::{Entity, Guard, Policy, StoreError, Used, Write};
+use serde_json::{Map, Value as Json, json};
 use tokio::task::JoinHandle;
 
 const REFUSALS_EVERY: Duration = Duration::from_millis(250);
@@ -32,6 +36,35 @@ pub(crate) fn start(guard: Guard) -> JoinHandle<()> {
             }
         }
     })
+}
+
+/// Finds out once which walls stand around apps' code on this machine; says so in the log, in `/readyz?verbose` and in the audit log.
+pub(crate) async fn look_at_the_sandbox(gateway: Arc<Gateway>, forge: Forge) {
+    let (words, found) = match forge.walls().await {
+        Ok(walls) => {
+            let layers = walls.layers();
+            let words = layers.map(|(name, stands)| format!("{name} {}", if stands { "on" } else { "off" })).join(", ");
+            let found: Map<String, Json> =
+                layers.into_iter().map(|(name, stands)| (name.to_owned(), stands.into())).collect();
+            tracing::info!(walls = %words, "the sandbox of Forge apps");
+            (words, json!({"walls": found}))
+        }
+        Err(error) => {
+            tracing::warn!(%error, "Forge apps cannot run on this machine; `portcullis doctor` says what to do");
+            // Strangers read `/readyz`; the reason is for the logs.
+            ("does not start".to_owned(), json!({"error": error.to_string()}))
+        }
+    };
+    let result: Result<(), StoreError> = async {
+        let mut job = gateway.guard().begin_job::<Write>("look_at_sandbox").await?;
+        job.found(found);
+        job.commit().await
+    }
+    .await;
+    if let Err(error) = result {
+        tracing::error!(%error, "what stands around apps' code could not be written to the audit log");
+    }
+    gateway.note_sandbox(words);
 }
 
 /// Writes what is buffered, at shutdown.

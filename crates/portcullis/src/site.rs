@@ -118,6 +118,7 @@ pub(crate) async fn run(site: Site, listener: TcpListener) -> anyhow::Result<()>
         let (forge, guard) = (forge.clone(), guard.clone());
         async move { forge.run(guard).await }
     });
+    tokio::spawn(jobs::look_at_the_sandbox(Arc::clone(&gateway), forge.clone()));
     portcullis_gateway::serve(gateway, listener, asked_to_stop()).await?;
     background.abort();
     apps.abort();

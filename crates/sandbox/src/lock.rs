@@ -16,6 +16,18 @@ pub struct Walls {
     pub page_restore: bool,
 }
 
+impl Walls {
+    /// Each layer by its name, and whether it stands: what `doctor`, `/readyz?verbose` and the audit log say.
+    pub const fn layers(self) -> [(&'static str, bool); 4] {
+        [
+            ("system-call filter", self.system_calls),
+            ("Landlock", self.files),
+            ("namespaces", self.namespaces),
+            ("page restore", self.page_restore),
+        ]
+    }
+}
+
 /// The largest private memory of a worker, beyond what its program has reserved when it starts: an allocator may take a lot
 /// at once that it never uses.
 const DATA_BYTES_MAX: u64 = 768 << 20;

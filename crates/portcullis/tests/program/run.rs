@@ -315,7 +315,8 @@ impl Client {
         let (status, length) = self.answer_head()?;
         let mut body = vec![0; length];
         self.0.read_exact(&mut body)?;
-        Ok((status, serde_json::from_slice(&body).unwrap_or(Json::Null)))
+        let text = || if body.is_empty() { Json::Null } else { String::from_utf8_lossy(&body).into() };
+        Ok((status, serde_json::from_slice(&body).unwrap_or_else(|_| text())))
     }
 
     /// Reads the status and the length of the body.

@@ -89,6 +89,32 @@ fn serve_is_well_and_alone_on_its_database() {
 }
 
 #[test]
+fn the_walls_around_apps_code_are_told_when_ready_and_in_the_audit_log() {
+    let folder = Folder::new();
+    let config = folder.path("portcullis.toml");
+    let text = config.to_str().unwrap();
+    portcullis(&["init", "--config", text, "--email", "ada@acme.example", "--listen", "127.0.0.1:0"]).ok();
+    let server = Server::serve(&config);
+
+    let words = wait_for("a look at the sandbox", || {
+        let (_, words) = server.anonymous("/readyz?verbose");
+        let words = words.as_str().unwrap().to_owned();
+        (!words.contains("sandbox: not looked at yet")).then_some(words)
+    });
+    assert!(words.starts_with("ready\ndatabase: answers\nsandbox: system-call filter on, Landlock "), "{words}");
+    assert_eq!(server.anonymous("/readyz").1, "ready\n");
+    server.stop();
+
+    let audit = portcullis(&["audit", "--operation", "look_at_sandbox", "--json", "--config", text]).json();
+    let entry = &audit["values"][0];
+    assert_eq!(
+        (&entry["subject"], &entry["after"]["walls"]["system-call filter"]),
+        (&json!("system:look_at_sandbox"), &json!(true)),
+        "{audit:#}"
+    );
+}
+
+#[test]
 fn backup_under_load_is_whole_and_restores() {
     let folder = Folder::new();
     let data = folder.path("demo");

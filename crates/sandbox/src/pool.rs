@@ -52,6 +52,8 @@ pub struct Program {
 pub struct PoolConfig {
     /// Workers at once, each for one invocation: 12 MB each.
     pub workers_max: usize,
+    /// Workers at once of one tenant: what it asks for beyond waits, and others do not.
+    pub tenant_workers_max: usize,
     /// Workers that wait for an app that has none, so that it need not wait for a process to start.
     pub spares: usize,
     /// A worker without work for as long ends.
@@ -68,6 +70,7 @@ impl Default for PoolConfig {
     fn default() -> Self {
         Self {
             workers_max: 64,
+            tenant_workers_max: 16,
             spares: 2,
             idle_max: Duration::from_secs(60),
             invocations_max: 10_000,
@@ -264,6 +267,7 @@ struct Inner {
     program: Program,
     config: PoolConfig,
     room: Semaphore,
+    rooms: Mutex<HashMap<u64, Arc<Semaphore>>>,
     waiting: Mutex<Waiting>,
     spares_wanted: Notify,
     walls: OnceLock<Walls>,
@@ -307,6 +311,7 @@ impl Pool {
             program,
             config,
             room,
+            rooms: Mutex::default(),
             waiting: Mutex::default(),
             spares_wanted: Notify::new(),
             walls: OnceLock::new(),
@@ -382,7 +387,10 @@ impl Pool {
         limits: &Limits,
         host: Arc<H>,
     ) -> Result<Invocation, PoolError> {
-        let _room = self.0.room.acquire().await.map_err(|_| PoolError::Start("the server is stopping".to_owned()))?;
+        let stopping = |_| PoolError::Start("the server is stopping".to_owned());
+        let own = self.0.room_of(tenant);
+        let _own = own.acquire().await.map_err(stopping)?;
+        let _room = self.0.room.acquire().await.map_err(stopping)?;
         let key = (image.0.id, tenant);
         let mut usage = Usage::default();
         let waiting = self.0.waiting().bound.get_mut(&key).and_then(Vec::pop);
@@ -432,6 +440,18 @@ impl Pool {
 }
 
 impl Inner {
+    /// The workers that a tenant may have at once.
+    fn room_of(&self, tenant: u64) -> Arc<Semaphore> {
+        /// Rooms that nobody is in are kept up to this many.
+        const KEPT: usize = 1_024;
+        let mut rooms = self.rooms.lock().unwrap_or_else(PoisonError::into_inner);
+        if rooms.len() > KEPT {
+            rooms.retain(|_, room| Arc::strong_count(room) > 1);
+        }
+        let new = || Arc::new(Semaphore::new(self.config.tenant_workers_max.max(1)));
+        Arc::clone(rooms.entry(tenant).or_insert_with(new))
+    }
+
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -236,6 +236,24 @@ async fn tenants_never_share_a_worker() {
 }
 
 #[tokio::test]
+async fn a_busy_tenant_leaves_workers_to_others() {
+    let pool = pool(PoolConfig { workers_max: 2, tenant_workers_max: 1, ..PoolConfig::default() });
+    let image =
+        build(&pool, "exports.run = (event) => new Promise((done) => setTimeout(() => done(event), event));").await;
+    let ask = |tenant, ms: u64| {
+        let (pool, image) = (pool.clone(), image.clone());
+        tokio::spawn(async move {
+            let (limits, host) = (Limits::default(), Arc::new(TestHost::default()));
+            value(pool.invoke(&image, tenant, &message("run", json!(ms)), &limits, host).await.expect("a worker").ended)
+        })
+    };
+    let busy = [ask(1, 3_000), ask(1, 3_001), ask(1, 3_002)];
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(ask(2, 1).await.unwrap(), json!(1));
+    assert!(busy.iter().all(|one| !one.is_finished()), "nobody waited for those");
+}
+
+#[tokio::test]
 async fn bodies_are_read_as_text_and_as_bytes_and_once() {
     let code = r#"
         exports.run = async () => {

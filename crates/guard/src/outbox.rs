@@ -28,6 +28,14 @@ impl Guard {
         self.store().claim_messages(now, now + lease_ms, limit, busy).await
     }
 
+    /// Leases a message for `lease_ms` from now on; see [`portcullis_store::Store::renew_message`].
+    ///
+    /// # Errors
+    /// The database's.
+    pub async fn renew_message(&self, id: i64, lease_ms: i64) -> Result<(), StoreError> {
+        self.store().renew_message(id, self.now().0 + lease_ms).await
+    }
+
     /// See [`portcullis_store::Store::settle_messages`].
     ///
     /// # Errors

@@ -78,6 +78,8 @@ const SETTLE: &str = "
            head = coalesce($6, head)
      WHERE id = $1";
 
+const RENEW: &str = "UPDATE store_outbox SET leased_until_ms = $2 WHERE id = $1 AND leased_until_ms IS NOT NULL";
+
 const RELEASE: &str = "UPDATE store_outbox SET leased_until_ms = NULL WHERE leased_until_ms IS NOT NULL";
 
 const FORGET_OLD: &str = "DELETE FROM store_outbox WHERE due_at_ms IS NULL AND settled_at_ms < $1";
@@ -247,6 +249,16 @@ impl Store {
             ];
             tx.execute(SETTLE, &values).await?;
         }
+        tx.commit_bookkeeping().await
+    }
+
+    /// Puts off the end of a message's lease, for an attempt that takes long. Without effect where nobody has leased it.
+    ///
+    /// # Errors
+    /// As [`Store::write`].
+    pub async fn renew_message(&self, id: i64, leased_until_ms: i64) -> Result<(), StoreError> {
+        let mut tx = self.write().await?;
+        tx.execute(RENEW, &[id.into(), leased_until_ms.into()]).await?;
         tx.commit_bookkeeping().await
     }
 

@@ -262,6 +262,10 @@ on_both_engines! {
         store.settle_messages(&[sent(a, true, None), sent(b, false, Some(5_000))], 2_500).await.unwrap();
         let again = store.claim_messages(5_000, 6_000, 10, &["two".to_owned()]).await.unwrap();
         assert_eq!((names(&again), again[0].attempts), (vec!["b".to_owned()], 1));
+        store.renew_message(b, 9_000).await.unwrap();
+        store.renew_message(a, 9_000).await.unwrap();
+        let due = store.claim_messages(6_000, 6_001, 10, &[]).await.unwrap();
+        assert_eq!(names(&due), ["c"], "an attempt that takes long keeps its message, and what was delivered stays so");
         store.release_messages().await.unwrap();
         assert_eq!(names(&store.claim_messages(5_000, 6_000, 10, &[]).await.unwrap()), ["b", "c"]);
         // Delivered, again because somebody asks for it, and forgotten.

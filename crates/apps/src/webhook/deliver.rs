@@ -27,6 +27,8 @@ const RETRY_MS: (i64, i64) = (5 * 60_000, 15 * 60_000);
 const FAILING_MS: i64 = 30 * 60_000;
 /// A message that was claimed and never settled is due again after this.
 const LEASE_MS: i64 = 60_000;
+/// An app's code that runs longer than this leases its message anew, as often as it takes.
+const RENEW_EVERY: Duration = Duration::from_secs(20);
 /// Messages in memory at once.
 const CLAIMED_MAX: usize = 512;
 /// Messages of one app in memory at once.
@@ -50,7 +52,8 @@ const KEPT_MAX: i64 = 1_000;
 
 #[derive(Default)]
 struct Owner {
-    waiting: VecDeque<Claimed>,
+    /// Each with the end of its lease.
+    waiting: VecDeque<(i64, Claimed)>,
     under_way: usize,
 }
 
@@ -140,11 +143,16 @@ impl Courier {
             return;
         }
         let started = Instant::now();
+        let leased_until_ms = self.guard.now().0 + LEASE_MS;
         let most = i64::try_from(room.min(CLAIMED_MAX / 4)).unwrap_or(1);
         match self.guard.claim_messages(LEASE_MS, most, &busy).await {
             Ok(claimed) => {
                 for message in claimed {
-                    self.owners.entry(message.message.owner.clone()).or_default().waiting.push_back(message);
+                    self.owners
+                        .entry(message.message.owner.clone())
+                        .or_default()
+                        .waiting
+                        .push_back((leased_until_ms, message));
                 }
             }
             Err(error) => tracing::warn!(%error, "the outbox could not be read; it is tried again"),
@@ -155,10 +163,16 @@ impl Courier {
     }
 
     fn start(&mut self) {
+        let now = self.guard.now().0;
         for owner in self.owners.values_mut() {
             while owner.under_way < PER_OWNER_MAX
-                && let Some(claimed) = owner.waiting.pop_front()
+                && let Some((leased_until_ms, claimed)) = owner.waiting.pop_front()
             {
+                // It waited long for others of its app. It is claimed again when its lease ends, here or on another node, and would
+                // be sent twice.
+                if leased_until_ms - now < LEASE_MS / 2 {
+                    continue;
+                }
                 owner.under_way += 1;
                 let (guard, outbound, here) = (self.guard.clone(), self.outbound.clone(), Arc::clone(&self.here));
                 self.under_way.spawn(async move {
@@ -229,13 +243,28 @@ impl Courier {
     }
 }
 
+/// Runs an attempt to its end, and leases its message for as long as that takes.
+async fn while_leased(guard: &Guard, id: i64, attempt: impl Future<Output = Ended>) -> Ended {
+    let mut attempt = std::pin::pin!(attempt);
+    loop {
+        match tokio::time::timeout(RENEW_EVERY, attempt.as_mut()).await {
+            Ok(ended) => return ended,
+            Err(_) => {
+                if let Err(error) = guard.renew_message(id, LEASE_MS).await {
+                    tracing::warn!(%error, "the lease of an event could not be renewed; it may be handed out again");
+                }
+            }
+        }
+    }
+}
+
 async fn attempt(guard: &Guard, outbound: &Outbound, here: &dyn RunsHere, claimed: Claimed) -> Ended {
     let view = guard.system_view("webhooks");
     let Ok(head) = serde_json::from_str::<MessageHead>(&claimed.message.head) else {
         return Ended::Refused("The message cannot be read.".to_owned());
     };
     if claimed.message.owner.starts_with("forge:") {
-        return here.run(&claimed, &head).await;
+        return while_leased(guard, claimed.id, here.run(&claimed, &head)).await;
     }
     let Some(listener) = view.listener_of(WebhookId(claimed.message.target)) else {
         return Ended::Refused("The webhook ended, or its app is stopped or was refused access.".to_owned());

@@ -23,6 +23,22 @@ const IMAGES_BYTES_MAX: usize = 512 << 20;
 /// The vendor's bound for what nobody sits and waits for, where that of other functions is not shorter on purpose.
 const WALL_OF_BACKGROUND: Duration = Duration::from_secs(55);
 
+/// The bounds of a function that says `timeoutSeconds`, for a type of module. Consumers and scheduled triggers may take up to 900
+/// seconds, and what they may compute and ask for grows with it; others may ask for less than they have, not for more.
+fn bounds(whole: Limits, module_type: &str, timeout_s: Option<u16>) -> Limits {
+    if whole.wall != Limits::default().wall {
+        return whole;
+    }
+    let asked = timeout_s.map(|s| Duration::from_secs(u64::from(s)));
+    let wall = match module_type {
+        "consumer" | "scheduledTrigger" => asked.unwrap_or(WALL_OF_BACKGROUND),
+        "webtrigger" | "preUninstall" => asked.unwrap_or(WALL_OF_BACKGROUND).min(WALL_OF_BACKGROUND),
+        _ => asked.unwrap_or(whole.wall).min(whole.wall),
+    };
+    let times = u32::try_from(wall.as_secs().div_ceil(WALL_OF_BACKGROUND.as_secs())).unwrap_or(1).max(1);
+    Limits { wall, cpu: whole.cpu * times, host_calls: whole.host_calls.saturating_mul(times), ..whole }
+}
+
 /// An app's code.
 #[derive(Clone)]
 pub(crate) struct Code {
@@ -268,11 +284,7 @@ async fn run_function(
     let now = guard.now();
     let cloud_id = guard.site().1;
     let context_ari = format!("ari:cloud:jira::site/{cloud_id}");
-    let mut limits = forge.0.limits;
-    let background = ["webtrigger", "consumer", "scheduledTrigger", "preUninstall"];
-    if background.contains(&run.module_type.as_str()) && limits.wall == Limits::default().wall {
-        limits.wall = WALL_OF_BACKGROUND;
-    }
+    let limits = bounds(forge.0.limits, &run.module_type, handler.timeout_s);
     let contexts =
         json!({"ari": format!("ari:cloud:ecosystem::installation/{}", installed.uuid), "contexts": [context_ari]});
     let principal = run.principal.as_ref().map(|account_id| json!({"accountId": account_id}));
@@ -541,4 +553,28 @@ async fn answer(cx: Ctx<op::ManageInvokeForge>, _: Input, _: Forge, answer: Json
 
 pub(super) fn handlers(handlers: &mut Handlers, forge: &Forge) {
     handlers.on_prepared(forge, call, answer);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Duration, Limits, bounds};
+
+    #[test]
+    fn functions_behind_queues_and_schedules_may_take_long_and_others_may_not() {
+        let seconds = |module_type, timeout_s| bounds(Limits::default(), module_type, timeout_s).wall.as_secs();
+        assert_eq!(
+            [seconds("consumer", None), seconds("consumer", Some(900)), seconds("consumer", Some(10))],
+            [55, 900, 10]
+        );
+        assert_eq!(seconds("scheduledTrigger", Some(600)), 600);
+        assert_eq!(
+            [seconds("webtrigger", None), seconds("webtrigger", Some(900)), seconds("webtrigger", Some(5))],
+            [55, 55, 5]
+        );
+        assert_eq!([seconds("jira:issuePanel", None), seconds("jira:issuePanel", Some(900))], [25, 25]);
+        let long = bounds(Limits::default(), "consumer", Some(900));
+        assert_eq!((long.cpu, long.host_calls), (Limits::default().cpu * 17, Limits::default().host_calls * 17));
+        let short = Limits { wall: Duration::from_secs(1), ..Limits::default() };
+        assert_eq!(bounds(short, "consumer", Some(900)).wall, short.wall, "an operator's bound is a bound");
+    }
 }

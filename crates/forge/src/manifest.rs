@@ -14,6 +14,9 @@ const KEY_CHARS_MAX: usize = 128;
 /// Scheduled triggers of an app, the vendor's number.
 const SCHEDULED_MAX: usize = 5;
 
+/// The longest that a function may ask for, in seconds.
+const TIMEOUT_S_MAX: u16 = 900;
+
 /// Module types whose functions this server calls, or that need nothing called.
 const MODULES: &[&str] = &[
     "function",
@@ -134,6 +137,8 @@ pub struct Handler {
     pub file: String,
     /// The name it exports.
     pub export: String,
+    /// `timeoutSeconds`, 1 to 900. What the function is called for may allow less.
+    pub timeout_s: Option<u16>,
 }
 
 /// What is run for a module.
@@ -317,7 +322,13 @@ fn read_modules(
             if kind == "function" {
                 match handler(module) {
                     Some(handler) => {
-                        functions.insert(key.to_owned(), handler);
+                        let timeout_s = timeout_s(module).unwrap_or_else(|| {
+                            faults.push(format!(
+                                "`timeoutSeconds` of the function `{key}` is not between 1 and {TIMEOUT_S_MAX}."
+                            ));
+                            None
+                        });
+                        functions.insert(key.to_owned(), Handler { timeout_s, ..handler });
                     }
                     None => faults.push(format!("The function `{key}` has no handler like `index.run`.")),
                 }
@@ -393,11 +404,25 @@ fn behind(module: &Json) -> Option<Behind> {
     named("function").map(Behind::Function).or_else(|| named("endpoint").map(Behind::Endpoint))
 }
 
+/// `None` for what is no time that a function may ask for.
+fn timeout_s(module: &Json) -> Option<Option<u16>> {
+    match module.get("timeoutSeconds") {
+        None => Some(None),
+        Some(said) => {
+            said.as_u64().and_then(|s| u16::try_from(s).ok()).filter(|s| (1..=TIMEOUT_S_MAX).contains(s)).map(Some)
+        }
+    }
+}
+
 fn handler(module: &Json) -> Option<Handler> {
     let (file, export) = text(module, "handler")?.rsplit_once('.')?;
     let named = |text: &str| !text.is_empty() && !text.contains("..") && !text.starts_with('/') && !text.contains('\\');
     let identifier = export.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '$');
-    (named(file) && named(export) && identifier).then(|| Handler { file: file.to_owned(), export: export.to_owned() })
+    (named(file) && named(export) && identifier).then(|| Handler {
+        file: file.to_owned(),
+        export: export.to_owned(),
+        timeout_s: None,
+    })
 }
 
 fn read_scopes(json: &Json, faults: &mut Vec<String>, idle: &mut Vec<String>) -> (BTreeSet<String>, BTreeSet<String>) {
@@ -485,6 +510,18 @@ mod tests {
             *lie.pointer_mut(pointer).expect("it is there") = value;
             let faults = Manifest::parse(&lie.to_string()).expect_err(pointer);
             assert!(faults.iter().any(|said| said.contains(fault)), "{pointer}: {faults:?}");
+        }
+        for (timeout, holds) in [
+            (json!(1), true),
+            (json!(900), true),
+            (json!(0), false),
+            (json!(901), false),
+            (json!("55"), false),
+            (json!(1.5), false),
+        ] {
+            let mut of = manifest();
+            of["modules"]["function"][0]["timeoutSeconds"] = timeout.clone();
+            assert_eq!(Manifest::parse(&of.to_string()).is_ok(), holds, "{timeout}");
         }
         let mut idle = manifest();
         idle["modules"]["rovo:agent"] = json!([{"key": "agent"}]);

@@ -1,7 +1,7 @@
 // npm `atlassian-connect-express`: installs itself through the plugin manager's API, checks who called, shows its page in a frame,
 // calls back with its JWT, is told of events, acts for a person, and is uninstalled. Its own settings: where keys are looked up, and that this host may install it.
 import { mkdtempSync, writeFileSync } from 'node:fs';
-import { createServer } from 'node:http';
+import { createServer, request as plainRequest } from 'node:http';
 import { createRequire } from 'node:module';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -192,6 +192,50 @@ await check('a token for another request, a changed one and an expired one are r
   const [, , decision] = await ask(claims, '/rest/api/3/project');
   const explained = await manage(ada, 'GET', `/api/portcullis/v1/decisions/${decision}`);
   holds(JSON.stringify(explained.body).includes('GET&/rest/api/3/project&'), `the decision names what was hashed: ${JSON.stringify(explained.body)}`);
+});
+
+await check('a token for one path opens no other, however it is written', async () => {
+  const jwt = require('atlassian-jwt');
+  const { sharedSecret } = await addon.settings.get('clientInfo', tenant.clientKey);
+  const now = Math.floor(Date.now() / 1000);
+  const qsh = jwt.createQueryStringHash({ method: 'GET', pathname: '/rest/api/3/myself', query: {} });
+  const token = jwt.encodeSymmetric({ iss: KEY, iat: now, exp: now + 180, qsh }, sharedSecret);
+  // `fetch` would tidy the path up before it is sent.
+  const ask = path => new Promise((resolve, reject) => {
+    const options = { host: site.hostname, port: site.port, path, headers: { authorization: `JWT ${token}` } };
+    plainRequest(options, answer => { answer.resume(); resolve(answer.statusCode); }).on('error', reject).end();
+  });
+  equal(await ask('/rest/api/3/myself'), 200);
+  for (const path of [
+    '/rest/api/3/myself/../project', '/rest/api/3/myself/..%2fproject', '/rest/api/3/myself%2f..%2fproject', '/rest/api/3/./project', '/rest/api/3//project',
+    '/rest/api/3/myself;/../project', '/rest/api/3/project?/rest/api/3/myself', '/rest/api/3/project#/rest/api/3/myself', '/rest/api/3/project%3f&/rest/api/3/myself',
+    '/rest/api/3/myself&/rest/api/3/project', '/rest/api/3/myself?expand=groups', '/rest/api/3/%6dyself/../project', '/rest/api/3/issue/DEMO-1', '/REST/API/3/PROJECT',
+  ]) {
+    const status = await ask(path);
+    holds([400, 401, 404].includes(status), `${path}: ${status}`);
+  }
+});
+
+await check('it believes no installation but one that is signed with the key of this site', async () => {
+  const jwt = require('atlassian-jwt');
+  const before = await addon.settings.get('clientInfo', tenant.clientKey);
+  const now = Math.floor(Date.now() / 1000);
+  const claims = { iss: tenant.clientKey, aud: [own], iat: now, exp: now + 180, qsh: jwt.createQueryStringHash({ method: 'POST', pathname: '/installed', query: {} }) };
+  const part = json => Buffer.from(JSON.stringify(json)).toString('base64url');
+  const install = headers => fetch(`${own}/installed`, {
+    method: 'POST', headers: { 'content-type': 'application/json', ...headers },
+    body: JSON.stringify({ ...before, sharedSecret: 'a secret of somebody else, long enough', eventType: 'installed' }),
+  });
+  for (const [what, headers] of Object.entries({
+    'unsigned': {},
+    'no algorithm': { authorization: `JWT ${part({ alg: 'none', typ: 'JWT' })}.${part(claims)}.` },
+    'HS256 with the old secret': { authorization: `JWT ${jwt.encodeSymmetric(claims, before.sharedSecret)}` },
+  })) {
+    const { status } = await install(headers);
+    holds(status >= 400 && status < 500, `${what}: ${status}`);
+  }
+  equal((await addon.settings.get('clientInfo', tenant.clientKey)).sharedSecret, before.sharedSecret);
+  equal((await call(tenant.clientKey, '/rest/api/3/myself')).status, 200);
 });
 
 await check('its page is framed for cleo with an address that it believes, and a changed or old one it does not', async () => {

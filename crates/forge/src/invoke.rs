@@ -14,7 +14,7 @@ use tokio::sync::OnceCell;
 
 use crate::broker::Broker;
 use crate::log::{Finished, Outcome as Ending};
-use crate::manifest::{Behind, Manifest};
+use crate::manifest::{Behind, Manifest, TIMEOUT_S_MAX};
 use crate::{Forge, archive, remote, variable, wire};
 
 /// Images that are kept between invocations, in bytes; those used last stay.
@@ -30,12 +30,13 @@ fn bounds(whole: Limits, module_type: &str, timeout_s: Option<u16>) -> Limits {
         return whole;
     }
     let asked = timeout_s.map(|s| Duration::from_secs(u64::from(s)));
-    let wall = match module_type {
-        "consumer" | "scheduledTrigger" => asked.unwrap_or(WALL_OF_BACKGROUND),
-        "webtrigger" | "preUninstall" => asked.unwrap_or(WALL_OF_BACKGROUND).min(WALL_OF_BACKGROUND),
-        _ => asked.unwrap_or(whole.wall).min(whole.wall),
+    let (usual, most) = match module_type {
+        "consumer" | "scheduledTrigger" => (WALL_OF_BACKGROUND, Duration::from_secs(u64::from(TIMEOUT_S_MAX))),
+        "webtrigger" | "preUninstall" => (WALL_OF_BACKGROUND, WALL_OF_BACKGROUND),
+        _ => (whole.wall, whole.wall),
     };
-    let times = u32::try_from(wall.as_secs().div_ceil(WALL_OF_BACKGROUND.as_secs())).unwrap_or(1).max(1);
+    let wall = asked.unwrap_or(usual).min(most);
+    let times = u32::try_from(wall.as_secs().div_ceil(WALL_OF_BACKGROUND.as_secs())).unwrap_or(1);
     Limits { wall, cpu: whole.cpu * times, host_calls: whole.host_calls.saturating_mul(times), ..whole }
 }
 

@@ -15,7 +15,7 @@ const KEY_CHARS_MAX: usize = 128;
 const SCHEDULED_MAX: usize = 5;
 
 /// The longest that a function may ask for, in seconds.
-const TIMEOUT_S_MAX: u16 = 900;
+pub(crate) const TIMEOUT_S_MAX: u16 = 900;
 
 /// Module types whose functions this server calls, or that need nothing called.
 const MODULES: &[&str] = &[
@@ -320,15 +320,10 @@ fn read_modules(
                 faults.push(format!("The module key `{key}` stands twice."));
             }
             if kind == "function" {
-                match handler(module) {
+                let timeout_s = timeout_s(module, key, faults);
+                match handler(module, timeout_s) {
                     Some(handler) => {
-                        let timeout_s = timeout_s(module).unwrap_or_else(|| {
-                            faults.push(format!(
-                                "`timeoutSeconds` of the function `{key}` is not between 1 and {TIMEOUT_S_MAX}."
-                            ));
-                            None
-                        });
-                        functions.insert(key.to_owned(), Handler { timeout_s, ..handler });
+                        functions.insert(key.to_owned(), handler);
                     }
                     None => faults.push(format!("The function `{key}` has no handler like `index.run`.")),
                 }
@@ -404,24 +399,23 @@ fn behind(module: &Json) -> Option<Behind> {
     named("function").map(Behind::Function).or_else(|| named("endpoint").map(Behind::Endpoint))
 }
 
-/// `None` for what is no time that a function may ask for.
-fn timeout_s(module: &Json) -> Option<Option<u16>> {
-    match module.get("timeoutSeconds") {
-        None => Some(None),
-        Some(said) => {
-            said.as_u64().and_then(|s| u16::try_from(s).ok()).filter(|s| (1..=TIMEOUT_S_MAX).contains(s)).map(Some)
-        }
+fn timeout_s(module: &Json, key: &str, faults: &mut Vec<String>) -> Option<u16> {
+    let said = module.get("timeoutSeconds")?;
+    let holds = said.as_u64().and_then(|s| u16::try_from(s).ok()).filter(|s| (1..=TIMEOUT_S_MAX).contains(s));
+    if holds.is_none() {
+        faults.push(format!("`timeoutSeconds` of the function `{key}` is not between 1 and {TIMEOUT_S_MAX}."));
     }
+    holds
 }
 
-fn handler(module: &Json) -> Option<Handler> {
+fn handler(module: &Json, timeout_s: Option<u16>) -> Option<Handler> {
     let (file, export) = text(module, "handler")?.rsplit_once('.')?;
     let named = |text: &str| !text.is_empty() && !text.contains("..") && !text.starts_with('/') && !text.contains('\\');
     let identifier = export.chars().all(|c| c.is_alphanumeric() || c == '_' || c == '$');
     (named(file) && named(export) && identifier).then(|| Handler {
         file: file.to_owned(),
         export: export.to_owned(),
-        timeout_s: None,
+        timeout_s,
     })
 }
 

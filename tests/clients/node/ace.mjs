@@ -1,5 +1,6 @@
 // npm `atlassian-connect-express`: installs itself through the plugin manager's API, checks who called, shows its page in a frame,
 // calls back with its JWT, is told of events, acts for a person, and is uninstalled. Its own settings: where keys are looked up, and that this host may install it.
+import { createHmac, generateKeyPairSync } from 'node:crypto';
 import { mkdtempSync, writeFileSync } from 'node:fs';
 import { createServer, request as plainRequest } from 'node:http';
 import { createRequire } from 'node:module';
@@ -62,6 +63,11 @@ const app = express();
 app.set('env', 'development');
 const quiet = { info() {}, debug() {}, warn() {}, error() {} };
 const events = [];
+let signedBy;
+app.post('/installed', (request, answer, next) => {
+  signedBy ??= JSON.parse(Buffer.from(request.headers.authorization.split(' ')[1].split('.')[0], 'base64url')).kid;
+  next();
+});
 const addon = ace(app, {}, quiet);
 app.use(require('body-parser').json());
 for (const event of ['enabled', 'disabled']) {
@@ -221,15 +227,25 @@ await check('it believes no installation but one that is signed with the key of 
   const before = await addon.settings.get('clientInfo', tenant.clientKey);
   const now = Math.floor(Date.now() / 1000);
   const claims = { iss: tenant.clientKey, aud: [own], iat: now, exp: now + 180, qsh: jwt.createQueryStringHash({ method: 'POST', pathname: '/installed', query: {} }) };
+  const kid = signedBy;
+  const publicKey = await (await fetch(`${card.endpoints.install_keys}/${kid}`)).text();
+  holds(publicKey.startsWith('-----BEGIN PUBLIC KEY-----'), publicKey);
   const part = json => Buffer.from(JSON.stringify(json)).toString('base64url');
+  const hs256 = secret => {
+    const text = `${part({ alg: 'HS256', typ: 'JWT', kid })}.${part(claims)}`;
+    return `JWT ${text}.${createHmac('sha256', secret).update(text).digest('base64url')}`;
+  };
+  const { privateKey: another } = generateKeyPairSync('rsa', { modulusLength: 2048 });
   const install = headers => fetch(`${own}/installed`, {
     method: 'POST', headers: { 'content-type': 'application/json', ...headers },
     body: JSON.stringify({ ...before, sharedSecret: 'a secret of somebody else, long enough', eventType: 'installed' }),
   });
   for (const [what, headers] of Object.entries({
     'unsigned': {},
-    'no algorithm': { authorization: `JWT ${part({ alg: 'none', typ: 'JWT' })}.${part(claims)}.` },
-    'HS256 with the old secret': { authorization: `JWT ${jwt.encodeSymmetric(claims, before.sharedSecret)}` },
+    'no algorithm': { authorization: `JWT ${part({ alg: 'none', typ: 'JWT', kid })}.${part(claims)}.` },
+    'HS256 with the public key': { authorization: hs256(publicKey) },
+    'HS256 with the old secret': { authorization: hs256(before.sharedSecret) },
+    'RS256 with another key': { authorization: `JWT ${jwt.encodeAsymmetric(claims, another.export({ type: 'pkcs8', format: 'pem' }), 'RS256', { kid })}` },
   })) {
     const { status } = await install(headers);
     holds(status >= 400 && status < 500, `${what}: ${status}`);
@@ -263,7 +279,7 @@ await check('its page is framed for cleo with an address that it believes, and a
     'no token': changed(query => query.delete('jwt')),
     'another context': changed(query => query.set('cp', '/elsewhere')),
     'one parameter more': changed(query => query.set('admin', 'true')),
-    'another page': changed((_, url) => { url.pathname = '/page/'; url.searchParams.set('x', 'y'); }),
+    'another spelling of the path': changed((_, url) => { url.pathname = '/Page'; }),
     'another person': changed(query => query.set('jwt', jwt.encodeSymmetric({ ...claims, sub: ben.account_id }, 'a secret of enough characters, but another'))),
     'expired': signed({ ...claims, iat: now - 900, exp: now - 1 }),
     'a context token': signed({ ...claims, qsh: 'context-qsh' }),

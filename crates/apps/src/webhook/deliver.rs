@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use portcullis_crypto::jws::SigningKey;
 use portcullis_crypto::{hex, sha256};
-use portcullis_guard::{Claimed, Guard, Listener, MessageHead, Read, Sent, View, WebhookOwner};
+use portcullis_guard::{Claimed, Guard, Listener, MessageHead, Read, Sent, StoreError, View, WebhookOwner};
 use portcullis_model::{AppId, Problem, WebhookId};
 use portcullis_outbound::{Limits, Method, Outbound, Request};
 use serde_json::json;
@@ -243,14 +243,17 @@ impl Courier {
     }
 }
 
-/// Runs an attempt to its end, and leases its message for as long as that takes.
-async fn while_leased(guard: &Guard, id: i64, attempt: impl Future<Output = Ended>) -> Ended {
+/// Runs an attempt to its end, and renews the lease of its message for as long as that takes.
+async fn while_leased<R>(every: Duration, renew: impl Fn() -> R, attempt: impl Future<Output = Ended>) -> Ended
+where
+    R: Future<Output = Result<(), StoreError>>,
+{
     let mut attempt = std::pin::pin!(attempt);
     loop {
-        match tokio::time::timeout(RENEW_EVERY, attempt.as_mut()).await {
+        match tokio::time::timeout(every, attempt.as_mut()).await {
             Ok(ended) => return ended,
             Err(_) => {
-                if let Err(error) = guard.renew_message(id, LEASE_MS).await {
+                if let Err(error) = renew().await {
                     tracing::warn!(%error, "the lease of an event could not be renewed; it may be handed out again");
                 }
             }
@@ -264,7 +267,8 @@ async fn attempt(guard: &Guard, outbound: &Outbound, here: &dyn RunsHere, claime
         return Ended::Refused("The message cannot be read.".to_owned());
     };
     if claimed.message.owner.starts_with("forge:") {
-        return while_leased(guard, claimed.id, here.run(&claimed, &head)).await;
+        let renew = || guard.renew_message(claimed.id, LEASE_MS);
+        return while_leased(RENEW_EVERY, renew, here.run(&claimed, &head)).await;
     }
     let Some(listener) = view.listener_of(WebhookId(claimed.message.target)) else {
         return Ended::Refused("The webhook ended, or its app is stopped or was refused access.".to_owned());
@@ -387,7 +391,24 @@ pub(crate) fn filled_in(url: &str, names: &[(String, String)]) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::filled_in;
+    use super::{Duration, Ended, StoreError, filled_in, while_leased};
+
+    #[tokio::test]
+    async fn an_attempt_that_takes_long_keeps_its_lease_also_after_a_renewal_that_failed() {
+        let (renewed, mut seen) = tokio::sync::mpsc::unbounded_channel();
+        let renew = || {
+            renewed.send(()).expect("somebody counts");
+            async { Err(StoreError::Conflict) }
+        };
+        let attempt = async {
+            for _ in 0..3 {
+                seen.recv().await;
+            }
+            Ended::Delivered("after three renewals".to_owned())
+        };
+        let ended = while_leased(Duration::from_millis(1), renew, attempt).await;
+        assert!(matches!(ended, Ended::Delivered(note) if note == "after three renewals"));
+    }
 
     #[test]
     fn names_in_braces_are_filled_in_and_cannot_change_the_address() {
